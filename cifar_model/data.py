@@ -1,0 +1,86 @@
+"""The Lightning data module: uint8 arrays in memory -> augmented, normalised batches on the device.
+
+The batch size of a recipe is that of all workers together, so a run has the same steps and the same
+global batches on one worker as on eight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cifar_model import augment
+from cifar_model.batches import Batch, BatchDataset, BatchPlan, EpochSteps, derive_seed
+from cifar_model.dataset import LabelledImages, TrainingData
+from cifar_model.normalisation import normalise
+from cifar_model.recipe import Recipe
+
+EVALUATION_BATCH = 1024  # images a validation step, over all workers
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Train and validation loaders over arrays in memory, dealt out to the trainer's workers."""
+
+    def __init__(self, data: TrainingData, recipe: Recipe, *, seed: int) -> None:
+        super().__init__()
+        self.data, self.recipe, self.seed = data, recipe, seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """One epoch of augmented batches, shuffled by seed and epoch."""
+        transform = self._albumentations if self.recipe.augmentation == "albumentations" else None
+        return self._loader(self.data.train, self.recipe.batch_size, self.seed, transform)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation images in order, each once over all workers."""
+        return self._loader(self.data.val, EVALUATION_BATCH, None, None)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment (training) and normalise on the device what is still uint8."""
+        if batch.images.dtype != torch.uint8:
+            return batch
+        if self.trainer is not None and self.trainer.training:
+            images = self._augmented(batch)
+        else:
+            images = normalise(batch.images, self.data.normalisation)
+        return batch._replace(images=images)
+
+    def _augmented(self, batch: Batch) -> Tensor:
+        # Drawn for the whole global batch and cut to this worker's share, so that an image gets
+        # the same crop on one worker as on eight.
+        seed = derive_seed(self.seed, batch.epoch, batch.step)
+        draws = augment.draw(
+            self.recipe,
+            self.data.image_size,
+            batch.global_indices_G.cpu(),
+            epoch=batch.epoch,
+            seed=self.seed,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        mine = torch.arange(batch.rank, len(batch.global_indices_G), batch.world_size)
+        return augment.apply(batch.images, draws.take(mine), self.recipe, self.data.normalisation)
+
+    def _albumentations(self, seed: int) -> Callable[[NDArray[np.uint8]], Tensor]:
+        return augment.albumentations_pipeline(
+            self.recipe, self.data.image_size, self.data.normalisation, seed=seed
+        )
+
+    def _loader(
+        self,
+        data: LabelledImages,
+        batch_size: int,
+        shuffle_seed: int | None,
+        transform: Callable[[int], Callable[[NDArray[np.uint8]], Tensor]] | None,
+    ) -> DataLoader[Batch]:
+        rank = self.trainer.global_rank if self.trainer else 0
+        world_size = self.trainer.world_size if self.trainer else 1
+        plan = BatchPlan(len(data), batch_size, rank, world_size, shuffle_seed)
+        # batch_size=None: each item already is a batch.
+        return DataLoader(
+            BatchDataset(data, plan, transform), batch_size=None, sampler=EpochSteps(plan.steps)
+        )

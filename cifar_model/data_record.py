@@ -1,0 +1,16 @@
+"""What a model folder remembers of the data it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Which images a model was trained on."""
+
+    source: str
+    fingerprint: str  # ImageDataset.fingerprint()
+    train_images: int
+    val_images: int
+    test_images: int

@@ -1,0 +1,25 @@
+"""The one exception whose words are meant for the person who typed the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class InputError(ValueError):
+    """Something given from outside can't be used.
+
+    The message is one line: what was wrong, what was expected, what to do. Command lines print it
+    without a traceback and exit with status 2.
+    """
+
+
+@contextmanager
+def one_line_errors(command: str) -> Iterator[None]:
+    """Around a command's work: an `InputError` becomes one line on stderr and exit status 2."""
+    try:
+        yield
+    except InputError as error:
+        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None

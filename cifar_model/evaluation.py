@@ -1,0 +1,151 @@
+"""A model measured on a test set, and the report folder that says how it did.
+
+    report.json            accuracy, loss, per-class accuracy, confusion matrix
+    predictions.csv        one line an image: index, true, predicted, confidence, true_probability
+    misclassified.npz      the misclassified images with the same columns, most confident first
+    training_curves.png  confusion_matrix.png  misclassified.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_model import plots
+from cifar_model.dataset import LabelledImages
+from cifar_model.history import EpochRecord
+from cifar_model.files import new_folder
+from cifar_model.predictor import Predictor, softmax
+
+BATCH = 256  # images a forward pass
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model said of N labelled images of K classes; everything else follows from it."""
+
+    class_names: tuple[str, ...]
+    labels: NDArray[np.int64]  # (N,)
+    logits: NDArray[np.float32]  # (N, K)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(N, K)"""
+        return softmax(self.logits)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,)"""
+        return self.logits.argmax(axis=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose most probable class is the true one, 0..1."""
+        return float((self.predicted == self.labels).mean())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, nats."""
+        shifted = self.logits - self.logits.max(axis=1, keepdims=True).astype(np.float64)
+        own = np.take_along_axis(shifted, self.labels[:, None], axis=1)[:, 0]
+        return float((np.log(np.exp(shifted).sum(axis=1)) - own).mean())
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """(K, K) counts: row the true class, column the predicted one."""
+        count = len(self.class_names)
+        pairs = self.labels * count + self.predicted
+        return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+    @property
+    def misclassified(self) -> NDArray[np.int64]:
+        """Indices of the wrongly classified images, the most confident mistake first."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        confidence = self.probabilities.max(axis=1)[wrong]
+        return wrong[np.argsort(-confidence, kind="stable")]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of report.json."""
+        confusion = self.confusion
+        per_class = confusion.diagonal() / confusion.sum(axis=1)
+        return {
+            "images": len(self.labels),
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "misclassified": len(self.misclassified),
+            "per_class_accuracy": dict(zip(self.class_names, per_class.tolist(), strict=True)),
+            "confusion_matrix": confusion.tolist(),
+            "class_names": list(self.class_names),
+        }
+
+
+def evaluate(
+    predictor: Predictor,
+    test: LabelledImages,
+    *,
+    progress: Callable[[int], object] = lambda images: None,
+) -> Evaluation:
+    """Run the model over all images once, in float32.
+
+    progress: called after each batch with its number of images.
+    """
+    parts = []
+    for start in range(0, len(test), BATCH):
+        batch = test.images[start : start + BATCH]
+        parts.append(predictor.logits(batch))
+        progress(len(batch))
+    return Evaluation(predictor.class_names, test.labels, np.concatenate(parts))
+
+
+def write_report(
+    folder: Path,
+    evaluation: Evaluation,
+    test: LabelledImages,
+    history: list[EpochRecord],
+    about: dict[str, Any],
+) -> None:
+    """Write a new report folder; it appears whole. FileExistsError if something is there.
+
+    about: what else report.json says: which model and data this was.
+    """
+    probabilities, predicted = evaluation.probabilities, evaluation.predicted
+    confidence = probabilities.max(axis=1)
+    own = np.take_along_axis(probabilities, evaluation.labels[:, None], axis=1)[:, 0]
+    wrong = evaluation.misclassified
+    columns = {
+        "index": np.arange(len(test)),
+        "true": evaluation.labels,
+        "predicted": predicted,
+        "confidence": confidence,
+        "true_probability": own,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    lines = [",".join(columns)] + [
+        f"{i},{true},{guess},{p:.6f},{q:.6f}" for i, true, guess, p, q in rows
+    ]
+    with new_folder(folder) as aside:
+        report = json.dumps({**about, **evaluation.to_json()}, indent=2)
+        (aside / "report.json").write_text(report + "\n", encoding="utf-8")
+        (aside / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        np.savez_compressed(
+            aside / "misclassified.npz",
+            images=test.images[wrong],
+            **{name: column[wrong] for name, column in columns.items()},
+        )
+        names = evaluation.class_names
+        plots.confusion_matrix(aside / "confusion_matrix.png", evaluation.confusion, names)
+        plots.misclassified_grid(
+            aside / "misclassified.png",
+            test.images[wrong],
+            [names[i] for i in evaluation.labels[wrong]],
+            [names[i] for i in predicted[wrong]],
+            confidence[wrong],
+        )
+        if history:
+            plots.training_curves(aside / "training_curves.png", history)

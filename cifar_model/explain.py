@@ -1,0 +1,61 @@
+"""Grad-CAM (Selvaraju et al., arXiv:1610.02391) through the grad-cam package, and its overlay."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cifar_model.errors import InputError
+from cifar_model.resnet9 import EXPLAINABLE_LAYERS, ResNet9
+
+
+class GradCam:
+    """Grad-CAM maps of one network, one at a time.
+
+    The package hangs hooks on the network and keeps activations on itself, so it works on a copy of
+    its own, behind a lock: forward passes elsewhere never meet a hook.
+    """
+
+    def __init__(self, network: ResNet9) -> None:
+        self._network = copy.deepcopy(network).eval()
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, images_1CHW: torch.Tensor, class_index: int, layer: str
+    ) -> NDArray[np.float32]:
+        """The map (S, S) in 0..1 of one normalised image (1, 3, S, S) for one class and layer."""
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        check_layer(layer)
+        with self._lock, torch.enable_grad():
+            target_layer = self._network.get_submodule(layer)
+            with GradCAM(self._network, [target_layer]) as cam:
+                # A copy: on the CPU the package overwrites what it is given.
+                maps = cam(images_1CHW.clone(), [ClassifierOutputTarget(class_index)])
+        return np.asarray(maps[0], dtype=np.float32)
+
+
+def check_layer(layer: str) -> None:
+    """InputError if the layer can't be explained."""
+    if layer not in EXPLAINABLE_LAYERS:
+        raise InputError(f"layer {layer!r}: expected one of {', '.join(EXPLAINABLE_LAYERS)}")
+
+
+def overlay(
+    picture: NDArray[np.uint8], map_HW: NDArray[np.float32], *, opacity: float = 0.5
+) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) with the map over it in colour, at the picture's own resolution.
+
+    opacity: 0 shows the picture alone; at 1 the strongest places show the colour alone. Where the
+    map is 0 the picture stays as it is.
+    """
+    from matplotlib import colormaps
+
+    colours = colormaps["turbo"](map_HW)[..., :3] * 255
+    weight = opacity * map_HW[..., None]
+    return np.round(picture * (1 - weight) + colours * weight).astype(np.uint8)

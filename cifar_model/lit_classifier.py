@@ -1,0 +1,114 @@
+"""The LightningModule: loss, metrics, and the optimiser and schedule that a Recipe describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from cifar_model.batches import Batch, derive_seed
+from cifar_model.muon import MuonWithSGD
+from cifar_model.recipe import Recipe
+from cifar_model.resnet9 import ResNet9
+
+
+class LitClassifier(pl.LightningModule):
+    """Trains a network by a recipe.
+
+    It logs `train_loss`, `train_accuracy`, `val_loss` and `val_accuracy` an epoch: means over every
+    image of every worker, the losses as plain cross-entropy in nats (without label smoothing), so
+    that they compare across recipes.
+    """
+
+    def __init__(self, network: ResNet9, recipe: Recipe, *, seed: int) -> None:
+        super().__init__()
+        self.network, self.recipe, self.seed = network, recipe, seed
+        classes = network.num_classes
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Normalised images (B, 3, S, S) -> logits (B, K)."""
+        return self.network(images_BCHW)
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout draws from the global generator; seeding it by epoch makes a resumed run repeat
+        # what an undisturbed one does.
+        torch.manual_seed(derive_seed(self.seed, self.current_epoch, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch -> the loss to descend."""
+        logits = self(batch.images).float()
+        loss = F.cross_entropy(
+            logits, batch.labels_B, label_smoothing=self.recipe.label_smoothing
+        )
+        with torch.no_grad():
+            plain = F.cross_entropy(logits, batch.labels_B)
+            self.train_loss.update(plain, len(batch.labels_B))
+            self.train_accuracy.update(logits, batch.labels_B)
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
+        self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        # DDP averages the workers' gradients; this makes that the mean over all images of the
+        # global batch, also where one worker's share is an image larger than another's.
+        return loss * (len(batch.labels_B) * batch.world_size / len(batch.global_indices_G))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the validation metrics with one batch."""
+        logits = self(batch.images).float()
+        self.val_loss.update(F.cross_entropy(logits, batch.labels_B), len(batch.labels_B))
+        self.val_accuracy.update(logits, batch.labels_B)
+        self.log("val_loss", self.val_loss, on_step=False, on_epoch=True)
+        self.log("val_accuracy", self.val_accuracy, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimiser, and its one-cycle over all steps of the run."""
+        recipe = self.recipe
+        optimizer = build_optimizer(self.network, recipe)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=recipe.warmup_fraction,
+            div_factor=recipe.start_divisor,
+            final_div_factor=recipe.final_divisor,
+            anneal_strategy=recipe.anneal,
+            cycle_momentum=False,
+        )
+        # A step, not an epoch: Lightning saves checkpoints before the epoch's scheduler step.
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def build_optimizer(network: ResNet9, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the network's parameters, grouped by decay and method."""
+    filters = [p for p in network.parameters() if p.ndim == 4]
+    head = [p for p in network.linear.parameters() if p.ndim == 2]
+    biases_and_norms = [p for p in network.parameters() if p.ndim == 1]
+    decay = recipe.weight_decay
+    small_decay = decay if recipe.decay_biases_and_norms else 0.0
+    if recipe.optimizer == "muon":
+        auxiliary = {"lr": recipe.auxiliary_lr, "momentum": recipe.auxiliary_momentum}
+        return MuonWithSGD(
+            [
+                {"params": filters, "lr": recipe.peak_lr, "momentum": recipe.momentum, "muon": True},
+                {"params": head, "weight_decay": decay, **auxiliary},
+                {"params": biases_and_norms, "weight_decay": small_decay, **auxiliary},
+            ]
+        )
+    groups = [
+        {"params": filters + head, "weight_decay": decay},
+        {"params": biases_and_norms, "weight_decay": small_decay},
+    ]
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=recipe.peak_lr, betas=(recipe.momentum, 0.999))
+    return torch.optim.SGD(
+        groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=recipe.nesterov
+    )

@@ -1,0 +1,42 @@
+"""Per-channel mean and spread of the training images: measured once, applied everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-channel mean and standard deviation of the training images, in units of 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def measure_normalisation(images: NDArray[np.uint8]) -> Normalisation:
+    """Mean and standard deviation of each channel over images (N, S, S, 3), in units of 0..1."""
+    counts = [np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(3)]
+    values = np.arange(256) / 255
+    mean = [float((n * values).sum() / n.sum()) for n in counts]
+    variance = [
+        float((n * (values - m) ** 2).sum() / n.sum()) for n, m in zip(counts, mean, strict=True)
+    ]
+    # A constant channel has no spread; 1 leaves it at zero after normalising.
+    std = [v**0.5 if v > 1e-12 else 1.0 for v in variance]
+    return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def normalise(images_BHWC: Tensor, normalisation: Normalisation) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S), channels-last, zero mean and unit spread."""
+    import torch
+
+    mean = torch.tensor(normalisation.mean, device=images_BHWC.device) * 255
+    scale = 1 / (torch.tensor(normalisation.std, device=images_BHWC.device) * 255)
+    return ((images_BHWC.float() - mean) * scale).permute(0, 3, 1, 2)

@@ -1,0 +1,187 @@
+"""A training recipe as one value: network options, optimiser, schedule and augmentation.
+
+Recipes are data. `RECIPES` holds the named ones; `load_recipe` also reads a JSON file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from cifar_model.errors import InputError
+
+Optimizer = Literal["adam", "sgd", "muon"]
+Anneal = Literal["cos", "linear"]
+Augmentation = Literal["albumentations", "batched"]
+Flip = Literal["none", "random", "alternating"]
+Padding = Literal["constant", "reflect"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Lengths in pixels are for a 32x32 image and scale with its side.
+
+    The learning rate follows a one-cycle (Smith and Topin, arXiv:1708.07120): from
+    `peak_lr / start_divisor` up to `peak_lr` over the first `warmup_fraction` of all steps, then
+    down to `peak_lr / start_divisor / final_divisor`.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int  # images per optimiser step, over all workers together
+    optimizer: Optimizer
+    peak_lr: float
+    momentum: float = 0.9  # Adam: beta1
+    nesterov: bool = False  # SGD only
+    auxiliary_lr: float = 0.1  # Muon only: peak rate of biases, norms and the last layer, by SGD
+    auxiliary_momentum: float = 0.9
+    weight_decay: float = 0.0  # L2, per step
+    decay_biases_and_norms: bool = True
+    label_smoothing: float = 0.0
+    warmup_fraction: float = 0.3
+    start_divisor: float = 25.0
+    final_divisor: float = 1e4
+    anneal: Anneal = "cos"
+    dropout: float = 0.0
+    logit_scale: float = 1.0
+    augmentation: Augmentation = "batched"
+    flip: Flip = "random"
+    crop_padding: int = 4  # pixels added on each side before the random crop
+    padding: Padding = "constant"
+    cutout_size: int = 8  # side of the square hole; 0 = none
+    cutout_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), hints[field.name])
+        _check(self.epochs >= 1, "epochs", self.epochs, "a whole number from 1")
+        _check(self.batch_size >= 2, "batch_size", self.batch_size, "a whole number from 2")
+        _check(self.peak_lr > 0, "peak_lr", self.peak_lr, "a positive number")
+        _check(self.auxiliary_lr > 0, "auxiliary_lr", self.auxiliary_lr, "a positive number")
+        _check(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        _check(0 < self.warmup_fraction < 1, "warmup_fraction", self.warmup_fraction, "in (0, 1)")
+        _check(self.start_divisor >= 1, "start_divisor", self.start_divisor, "1 or more")
+        _check(self.final_divisor >= 1, "final_divisor", self.final_divisor, "1 or more")
+        _check(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        _check(self.logit_scale > 0, "logit_scale", self.logit_scale, "a positive number")
+        _check(0 <= self.crop_padding <= 16, "crop_padding", self.crop_padding, "0 to 16")
+        _check(0 <= self.cutout_size <= 32, "cutout_size", self.cutout_size, "0 to 32")
+        _check(
+            0 <= self.cutout_probability <= 1,
+            "cutout_probability",
+            self.cutout_probability,
+            "in [0, 1]",
+        )
+        if self.augmentation == "albumentations" and self.flip == "alternating":
+            raise InputError(
+                "recipe: flip 'alternating' needs augmentation 'batched': the albumentations "
+                "pipeline has no memory of the epoch before"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON-ready values; `from_json` gives an equal one back."""
+        return asdict(self)
+
+
+def from_json(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from the values of a JSON object; unknown or missing fields are `InputError`s."""
+    known = [f.name for f in fields(Recipe)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+            raise InputError(f"recipe: unknown field {key!r}{hint}")
+    required = ("name", "epochs", "batch_size", "optimizer", "peak_lr")
+    missing = [key for key in required if key not in values]
+    if missing:
+        raise InputError(f"recipe: missing {', '.join(missing)}")
+    return Recipe(**values)
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """A named recipe, or one read from a JSON file; anything else is an `InputError`."""
+    if name_or_path in RECIPES:
+        return RECIPES[name_or_path]()
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise InputError(
+            f"recipe {name_or_path!r}: not one of {', '.join(sorted(RECIPES))}, "
+            f"and no file at {path.absolute()}"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"recipe {path}: not readable as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"recipe {path}: expected a JSON object, got {type(values).__name__}")
+    return from_json(values)
+
+
+def seed() -> Recipe:
+    """The seed assignment's recipe: 24 epochs of Adam, one-cycle around its LR finder's 2.56e-3.
+
+    Its document gives neither the dropout rate nor the shape of the cycle; those are ours.
+    """
+    return Recipe(
+        name="seed",
+        epochs=24,
+        batch_size=512,
+        optimizer="adam",
+        peak_lr=2.56e-3,
+        warmup_fraction=5 / 24,
+        start_divisor=100.0,
+        final_divisor=100.0,
+        anneal="linear",
+        dropout=0.05,
+        augmentation="albumentations",
+        flip="random",
+        crop_padding=8,
+        cutout_size=8,
+        cutout_probability=0.2,
+    )
+
+
+def digits() -> Recipe:
+    """For the embedded handwritten digits: few images, so small batches; never mirrored."""
+    return Recipe(
+        name="digits",
+        epochs=6,
+        batch_size=64,
+        optimizer="sgd",
+        peak_lr=0.1,
+        nesterov=True,
+        weight_decay=5e-4,
+        decay_biases_and_norms=False,
+        warmup_fraction=0.25,
+        logit_scale=0.125,
+        flip="none",
+        crop_padding=3,
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"seed": seed, "digits": digits}
+
+
+def _check(holds: bool, field: str, value: object, expected: str) -> None:
+    if not holds:
+        raise InputError(f"recipe: {field} is {value!r}, expected {expected}")
+
+
+def _check_type(field: str, value: object, hint: Any) -> None:
+    choices = get_args(hint)
+    if choices:
+        _check(value in choices, field, value, "one of " + ", ".join(choices))
+    elif hint is float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        _check(is_number and math.isfinite(value), field, value, "a finite number")  # type: ignore[arg-type]
+    else:
+        is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+        _check(is_right, field, value, f"of type {hint.__name__}")

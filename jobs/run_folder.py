@@ -1,0 +1,113 @@
+"""The folder of one training run, STORAGE/NAME, and the rules for starting, resuming and ending it.
+
+    run.json            what was asked for: enough to resume
+    history.csv         metrics of each epoch
+    tensorboard/        the same for TensorBoard, and the learning rate
+    checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
+    model/              the exported model; its being there means that the run has ended
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cifar_model.errors import InputError
+from cifar_model.files import write_whole
+from cifar_model.recipe import Recipe, from_json
+from cifar_model.run_plan import Precision
+
+RUN, MODEL, IN_PROCESS_CHECKPOINTS = "run.json", "model", "checkpoints"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Everything that decides what a run computes."""
+
+    data: str
+    image_size: int
+    train_limit: int | None
+    recipe: Recipe
+    seed: int
+    precision: Precision
+    in_process: bool  # --workers 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of run.json, less the data's fingerprint."""
+        return asdict(self)
+
+
+def run_folder(storage: str, name: str) -> Path:
+    """STORAGE/NAME as an absolute path; InputError for a name that can't be a folder's."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name {name!r}: expected up to 100 letters, digits, '.', '_' or '-', "
+            "the first a letter or digit"
+        )
+    if "://" in storage:
+        raise InputError(f"--storage {storage}: expected a folder that all workers can reach")
+    # Workers run in folders of their own, so a relative path would mean another place there.
+    return Path(storage).expanduser().absolute() / name
+
+
+def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
+    """Claim the folder for a new run."""
+    if (folder / MODEL).exists():
+        raise InputError(
+            f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(
+            f"run {folder.name!r} was begun in {folder}; "
+            "add --resume to go on with it, or choose another --name"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**request.to_json(), "fingerprint": fingerprint}, indent=2) + "\n"
+        write_whole(folder / RUN, text.encode())
+    except OSError as error:
+        raise InputError(f"--storage: can't write to {folder}: {error}") from error
+
+
+def resume(folder: Path) -> tuple[RunRequest, str]:
+    """What an unfinished run was asked for, and its data's fingerprint."""
+    if (folder / MODEL).exists():
+        raise InputError(
+            f"run {folder.name!r} has ended: its model is {folder / MODEL}; nothing to resume"
+        )
+    path = folder / RUN
+    if not path.is_file():
+        raise InputError(f"--resume: no run {folder.name!r} in {folder.parent} (no {RUN})")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        fingerprint = str(values.pop("fingerprint"))
+        request = RunRequest(**{**values, "recipe": from_json(values["recipe"])})
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"--resume: {path} can't be used: {error}") from error
+    return request, fingerprint
+
+
+def check_same(request: RunRequest, given: dict[str, Any]) -> None:
+    """InputError if an option given beside --resume asks for something else than the run's own."""
+    names = {field.name for field in fields(RunRequest)}
+    for name, value in given.items():
+        own = request.recipe.epochs if name == "epochs" else getattr(request, name)
+        assert name in names or name == "epochs"
+        if value != own:
+            shown = value.name if isinstance(value, Recipe) else value
+            was = own.name if isinstance(own, Recipe) else own
+            raise InputError(
+                f"--resume: the run has {name.replace('_', '-')} {was}, not {shown}; "
+                "leave the option out, or start a new run under another --name"
+            )
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of an in-process run, if there is one."""
+    return max(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)

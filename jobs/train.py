@@ -1,0 +1,176 @@
+"""Train a classifier on Ray workers, or in this process with --workers 0, and export it.
+
+    python -m jobs.train --data digits --recipe digits --workers 2 --storage runs --name first
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cifar_model.data_record import DataRecord
+from cifar_model.dataset import TrainingData, limit_train, split_for_training
+from cifar_model.errors import InputError, one_line_errors
+from cifar_model.recipe import RECIPES, load_recipe
+from cifar_model.run_plan import PRECISIONS, RunPlan
+from cifar_model.sources import load_source
+from jobs import run_folder as runs
+from jobs.connection import usable_cores
+from jobs.export import export_run
+from jobs.ray_training import WorkerLayout, fit_on_ray
+from jobs.run_folder import RunRequest
+from jobs.stages import Stages
+
+DEFAULT_RECIPE = "seed"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = parse(arguments)
+    with one_line_errors("jobs.train"):
+        print(train(options))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options as typed; those left out that decide the result are None, for `--resume`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.train",
+        description="Train a classifier on Ray and export it as a model folder. "
+        "The last line printed is that folder.",
+    )
+    add = parser.add_argument
+    add("--data", help="cifar10, digits or folder:PATH (default: digits)")
+    add(
+        "--recipe",
+        help=f"{', '.join(sorted(RECIPES))}, or a JSON file (default: {DEFAULT_RECIPE})",
+    )
+    add("--epochs", type=int, help="passes over the training images (default: the recipe's)")
+    add("--train-limit", type=int, help="use so many training images, a stratified draw")
+    add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
+    add("--seed", type=int, help="of initialisation, order and augmentation (default: 0)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="auto: bf16 where the hardware has it, else float32 (default: auto)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=2,
+        help="Ray Train workers; 0 trains in this process, without Ray (default: 2)",
+    )
+    add(
+        "--cpus-per-worker",
+        type=int,
+        help="cores, and threads, of each worker (default: all cores over the workers)",
+    )
+    add(
+        "--gpus-per-worker",
+        type=float,
+        help="GPUs of each worker (default: 1 if the cluster has any, else 0)",
+    )
+    add("--storage", default="runs", help="folder of all runs (default: runs)")
+    add("--name", help="of this run, a folder in --storage (default: data, recipe and time)")
+    add("--resume", action="store_true", help="go on with the unfinished run of that --name")
+    return parser.parse_args(arguments)
+
+
+def train(options: argparse.Namespace) -> Path:
+    """Run the whole job and return the exported model's folder."""
+    stages = Stages(time.time())
+    if options.workers < 0:
+        raise InputError(f"--workers {options.workers}: expected 0 or more")
+    request, folder, begun_on = _settle(options)
+    stages.say(f"Reading {request.data}")
+    dataset = load_source(request.data, image_size=request.image_size)
+    if request.train_limit is not None:
+        dataset = limit_train(dataset, request.train_limit, seed=request.seed)
+    data = split_for_training(dataset)
+    classes = len(dataset.class_names)
+    plan = RunPlan(request.recipe, classes, request.seed, request.precision)
+    fingerprint = dataset.fingerprint()
+    if begun_on is None:
+        runs.begin(folder, request, fingerprint)
+    elif begun_on != fingerprint:
+        raise InputError(
+            f"--resume: {request.data} is not what the run was begun on "
+            f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
+        )
+    if options.workers == 0:
+        checkpoint = _fit_in_process(plan, data, folder, stages)
+    else:
+        workers = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
+        checkpoint = fit_on_ray(plan, data, folder, workers, stages)
+    stages.say("Exporting the model")
+    record = DataRecord(
+        source=request.data,
+        fingerprint=fingerprint,
+        train_images=len(data.train),
+        val_images=len(data.val),
+        test_images=len(dataset.test),
+    )
+    return export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+
+
+def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
+    """What to run and where; with --resume also the fingerprint of the data it was begun on."""
+    given = {
+        name: getattr(options, name)
+        for name in ("data", "image_size", "train_limit", "seed", "precision", "epochs")
+        if getattr(options, name) is not None
+    }
+    in_process = options.workers == 0
+    if options.resume:
+        if options.name is None:
+            raise InputError("--resume: say which run with --name")
+        folder = runs.run_folder(options.storage, options.name)
+        request, fingerprint = runs.resume(folder)
+        if options.recipe is not None:
+            recipe = load_recipe(options.recipe)
+            given["recipe"] = replace(recipe, epochs=request.recipe.epochs)
+        runs.check_same(request, given)
+        if request.in_process != in_process:
+            wanted = "--workers 0" if request.in_process else "--workers 1 or more"
+            raise InputError(f"--resume: the run was begun with {wanted}; resume it so")
+        return request, folder, fingerprint
+    recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs)
+    request = RunRequest(
+        data=given.get("data", "digits"),
+        image_size=given.get("image_size", 32),
+        train_limit=options.train_limit,
+        recipe=recipe,
+        seed=given.get("seed", 0),
+        precision=given.get("precision", "auto"),
+        in_process=in_process,
+    )
+    kind = request.data.partition(":")[0]
+    name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")
+    return request, runs.run_folder(options.storage, name), None
+
+
+def _fit_in_process(plan: RunPlan, data: TrainingData, folder: Path, stages: Stages) -> Path:
+    """Train without Ray; returns the last checkpoint."""
+    stages.say("Importing PyTorch and Lightning")
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    from cifar_model.training import Placement, build_trainer, fit, quiet_lightning
+
+    quiet_lightning()
+    checkpoints = folder / runs.IN_PROCESS_CHECKPOINTS
+    latest = runs.latest_checkpoint(checkpoints)
+    keep = ModelCheckpoint(checkpoints, filename="{epoch:04d}", save_on_train_epoch_end=True)
+    placement = Placement(callbacks=[keep], command_started=stages.started)
+    trainer = build_trainer(plan, folder, placement)
+    fit(plan, data, trainer, threads=usable_cores(), checkpoint=latest)
+    last = runs.latest_checkpoint(checkpoints)
+    assert last is not None
+    return last
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,7 @@ class EpochLog(pl.Callback):
         self.path = path
         self.command_started = command_started
         self.epoch_started = 0.0
+        self.lr = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say that the first step is about to run, and drop records that are about to be redone."""
@@ -37,6 +38,12 @@ class EpochLog(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
         self.epoch_started = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate that this step uses: at the epoch's end it is the next one's."""
+        self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, _: int
@@ -56,7 +63,7 @@ class EpochLog(pl.Callback):
         record = EpochRecord(
             epoch=trainer.current_epoch,
             **metrics,
-            lr=float(trainer.optimizers[0].param_groups[0]["lr"]),
+            lr=self.lr,
             seconds=time.perf_counter() - self.epoch_started,
         )
         write_history(self.path, [*read_history(self.path), record])

@@ -1,9 +1,9 @@
 """A model measured on a test set, and the report folder that says how it did.
 
-    report.json            accuracy, loss, per-class accuracy, confusion matrix
-    predictions.csv        one line an image: index, true, predicted, confidence, true_probability
-    misclassified.npz      the misclassified images with the same columns, most confident first
-    training_curves.png  confusion_matrix.png  misclassified.png
+report.json            accuracy, loss, per-class accuracy, confusion matrix
+predictions.csv        one line an image: index, true, predicted, confidence, true_probability
+misclassified.npz      the misclassified images with the same columns, most confident first
+training_curves.png  confusion_matrix.png  misclassified.png
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from cifar_model import plots
 from cifar_model.dataset import LabelledImages
-from cifar_model.history import EpochRecord
 from cifar_model.files import new_folder
+from cifar_model.history import EpochRecord
 from cifar_model.predictor import Predictor, softmax
 
 BATCH = 256  # images a forward pass
@@ -109,8 +109,12 @@ def write_report(
     test: LabelledImages,
     history: list[EpochRecord],
     about: dict[str, Any],
+    *,
+    replace: bool = False,
 ) -> None:
-    """Write a new report folder; it appears whole. FileExistsError if something is there.
+    """Write a report folder; it appears whole.
+
+    FileExistsError if something is there, unless `replace`.
 
     about: what else report.json says: which model and data this was.
     """
@@ -129,7 +133,7 @@ def write_report(
     lines = [",".join(columns)] + [
         f"{i},{true},{guess},{p:.6f},{q:.6f}" for i, true, guess, p, q in rows
     ]
-    with new_folder(folder) as aside:
+    with new_folder(folder, replace=replace) as aside:
         report = json.dumps({**about, **evaluation.to_json()}, indent=2)
         (aside / "report.json").write_text(report + "\n", encoding="utf-8")
         (aside / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al., arXiv:1610.02391) through the grad-cam package, and its overlay."""
+"""Grad-CAM (Selvaraju et al., arXiv:1610.02391) through the grad-cam package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
-from cifar_model.resnet9 import EXPLAINABLE_LAYERS, ResNet9
+from cifar_model.layers import EXPLAINABLE_LAYERS
+from cifar_model.resnet9 import ResNet9
 
 
 class GradCam:
@@ -44,18 +45,3 @@ def check_layer(layer: str) -> None:
     """InputError if the layer can't be explained."""
     if layer not in EXPLAINABLE_LAYERS:
         raise InputError(f"layer {layer!r}: expected one of {', '.join(EXPLAINABLE_LAYERS)}")
-
-
-def overlay(
-    picture: NDArray[np.uint8], map_HW: NDArray[np.float32], *, opacity: float = 0.5
-) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) with the map over it in colour, at the picture's own resolution.
-
-    opacity: 0 shows the picture alone; at 1 the strongest places show the colour alone. Where the
-    map is 0 the picture stays as it is.
-    """
-    from matplotlib import colormaps
-
-    colours = colormaps["turbo"](map_HW)[..., :3] * 255
-    weight = opacity * map_HW[..., None]
-    return np.round(picture * (1 - weight) + colours * weight).astype(np.uint8)

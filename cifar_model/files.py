@@ -20,30 +20,35 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; a result is as readable as any other new file.
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
+        Path(aside).chmod(0o666 & ~_umask())
+        Path(aside).replace(path)
     except BaseException:
-        os.unlink(aside)
+        Path(aside).unlink()
         raise
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A folder to fill, which becomes `path` when the block ends well and vanishes when it fails.
 
-    Raises FileExistsError if something is at `path` already.
+    Raises FileExistsError if something is at `path` already, unless `replace`: then the old folder
+    stays until the new one is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(path)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    old = aside.with_name(aside.name + ".old")
     try:
         yield aside
-        os.chmod(aside, 0o777 & ~_umask())
+        aside.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rename(old)
         aside.rename(path)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

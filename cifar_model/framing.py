@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+Picture = NDArray[np.uint8]  # RGB, (H, W, 3)
+
 
 def centre_square(height: int, width: int) -> tuple[int, int, int]:
     """Top, left and side, in pixels, of the largest centred square of a picture."""
@@ -15,14 +17,28 @@ def centre_square(height: int, width: int) -> tuple[int, int, int]:
     return (height - side) // 2, (width - side) // 2, side
 
 
-def fit_to_square(image_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def fit_to_square(picture: Picture, size: int) -> Picture:
     """The centre square of an RGB picture (H, W, 3) uint8, resized to (size, size, 3)."""
     from PIL import Image
 
-    top, left, side = centre_square(*image_HWC.shape[:2])
-    square = image_HWC[top : top + side, left : left + side]
+    top, left, side = centre_square(*picture.shape[:2])
+    square = picture[top : top + side, left : left + side]
     if side == size:
         return np.ascontiguousarray(square)
     # Pillow's bicubic filter widens with the scale, so shrinking does not alias.
     resized = Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(resized)
+
+
+def place_map(
+    square_map: NDArray[np.float32], picture_size: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """A map (S, S) over the centre square of a picture -> a map (H, W) over the whole of it."""
+    from PIL import Image
+
+    height, width = picture_size
+    top, left, side = centre_square(height, width)
+    enlarged = Image.fromarray(square_map).resize((side, side), Image.Resampling.BILINEAR)
+    whole = np.zeros((height, width), np.float32)
+    whole[top : top + side, left : left + side] = np.asarray(enlarged)
+    return whole

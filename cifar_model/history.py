@@ -19,7 +19,7 @@ class EpochRecord:
     train_accuracy: float
     val_loss: float
     val_accuracy: float
-    lr: float  # after the epoch's last step
+    lr: float  # of the epoch's last step
     seconds: float
 
 

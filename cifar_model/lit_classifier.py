@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -45,9 +45,7 @@ class LitClassifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch -> the loss to descend."""
         logits = self(batch.images).float()
-        loss = F.cross_entropy(
-            logits, batch.labels_B, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = F.cross_entropy(logits, batch.labels_B, label_smoothing=self.recipe.label_smoothing)
         with torch.no_grad():
             plain = F.cross_entropy(logits, batch.labels_B)
             self.train_loss.update(plain, len(batch.labels_B))
@@ -91,21 +89,25 @@ def build_optimizer(network: ResNet9, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser over the network's parameters, grouped by decay and method."""
     filters = [p for p in network.parameters() if p.ndim == 4]
     head = [p for p in network.linear.parameters() if p.ndim == 2]
-    biases_and_norms = [p for p in network.parameters() if p.ndim == 1]
+    scales = [m.weight for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    biases = [p for name, p in network.named_parameters() if name.endswith(".bias")]
     decay = recipe.weight_decay
     small_decay = decay if recipe.decay_biases_and_norms else 0.0
     if recipe.optimizer == "muon":
         auxiliary = {"lr": recipe.auxiliary_lr, "momentum": recipe.auxiliary_momentum}
-        return MuonWithSGD(
-            [
-                {"params": filters, "lr": recipe.peak_lr, "momentum": recipe.momentum, "muon": True},
-                {"params": head, "weight_decay": decay, **auxiliary},
-                {"params": biases_and_norms, "weight_decay": small_decay, **auxiliary},
-            ]
-        )
+        factor = recipe.bias_lr_factor
+        bias_lr = {**auxiliary, "lr": recipe.auxiliary_lr * factor}
+        groups: list[dict[str, Any]] = [
+            {"params": filters, "lr": recipe.peak_lr, "momentum": recipe.momentum, "muon": True},
+            {"params": head, "weight_decay": decay, **auxiliary},
+            {"params": biases, "weight_decay": small_decay / factor, **bias_lr},
+        ]
+        if recipe.train_norm_scales:
+            groups.append({"params": scales, "weight_decay": small_decay, **auxiliary})
+        return MuonWithSGD(groups)
     groups = [
         {"params": filters + head, "weight_decay": decay},
-        {"params": biases_and_norms, "weight_decay": small_decay},
+        {"params": biases + scales, "weight_decay": small_decay},
     ]
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, lr=recipe.peak_lr, betas=(recipe.momentum, 0.999))

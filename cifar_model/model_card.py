@@ -17,6 +17,19 @@ def model_card(config: dict[str, Any]) -> str:
         else "It has not been evaluated on a test set yet (`python -m jobs.evaluate` does that)."
     )
     versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
+    shape = f"{size}x{size}"
+    summary = (
+        f"A ResNet-9 that sorts {shape} RGB images into {len(config['class_names'])} classes: "
+        f"{', '.join(config['class_names'])}. Larger pictures are cropped to their centre square "
+        f"and resized. {tested}"
+    )
+    training = (
+        f"Data `{data['source']}`: {data['train_images']:,} images to train on and "
+        f"{data['val_images']:,} to look at while training (SHA-256 of the whole set begins with "
+        f"`{data['fingerprint'][:16]}`). Recipe `{recipe['name']}`: {recipe['epochs']} epochs of "
+        f"{recipe['optimizer']}, {recipe['batch_size']} images a step, peak learning rate "
+        f"{recipe['peak_lr']:g}, seed {config['seed']}. The weights are those of the last epoch."
+    )
     return f"""---
 library_name: pytorch
 pipeline_tag: image-classification
@@ -24,17 +37,10 @@ license: apache-2.0
 ---
 # {config["name"]}
 
-A ResNet-9 that sorts {size}x{size} RGB images into {len(config["class_names"])} classes:
-{", ".join(config["class_names"])}. Larger pictures are cropped to their centre square and resized.
-
-{tested}
+{summary}
 
 ## Training
-Data `{data["source"]}`: {data["train_images"]:,} images to train on and {data["val_images"]:,} to
-look at while training (SHA-256 of the whole set `{data["fingerprint"][:16]}`). Recipe
-`{recipe["name"]}`: {recipe["epochs"]} epochs of {recipe["optimizer"]}, {recipe["batch_size"]}
-images a step, peak learning rate {recipe["peak_lr"]:g}, seed {config["seed"]}. The weights are
-those of the last epoch.
+{training}
 
 | metric | value |
 |---|---|
@@ -46,8 +52,9 @@ Losses are in nats, accuracies from 0 to 1.
 `python -m serve_app --model FOLDER` serves it; `cifar_model.predictor.Predictor` runs it in Python.
 
 ## Limits
-It always names one of its classes, also for a picture of something else. Its probabilities are
-softmax outputs and not calibrated. Grad-CAM shows where evidence for a class was found, not why.
+- It always names one of its classes, also for a picture of something else.
+- Its probabilities are softmax outputs; they are not calibrated.
+- Grad-CAM shows where evidence for a class was found, not why.
 
 Made with {versions}.
 """

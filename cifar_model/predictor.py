@@ -1,4 +1,4 @@
-"""One loaded model ready to run: RGB pictures of any size -> probabilities and Grad-CAM maps.
+"""One loaded model ready to run: framed RGB pictures -> probabilities and Grad-CAM maps.
 
 Serving and the Space both stand on it; it imports neither Lightning nor albumentations.
 """
@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from cifar_model.explain import GradCam
-from cifar_model.framing import centre_square, fit_to_square
-from cifar_model.model_folder import ModelConfig, load_model
+from cifar_model.framing import Picture
+from cifar_model.layers import DEFAULT_LAYER
+from cifar_model.model_config import ModelConfig
+from cifar_model.model_folder import load_model
 from cifar_model.normalisation import normalise
-from cifar_model.resnet9 import DEFAULT_LAYER, ResNet9
-
-Picture = NDArray[np.uint8]  # RGB, (H, W, 3)
+from cifar_model.resnet9 import ResNet9
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Explanation:
     probabilities: NDArray[np.float32]  # (K,), sum 1
     class_index: int
     layer: str
-    map: NDArray[np.float32]  # (H, W) of the picture, 0..1; 0 outside the square the network saw
+    map: NDArray[np.float32]  # (S, S) over the square that the network saw, 0..1
 
 
 class Predictor:
@@ -51,10 +51,6 @@ class Predictor:
         """The K classes in the order of the probabilities."""
         return self.config.class_names
 
-    def frame(self, picture: Picture) -> Picture:
-        """What the network sees of a picture: its centre square, (S, S, 3) uint8."""
-        return fit_to_square(picture, self.config.image_size)
-
     def logits(self, framed: Sequence[Picture]) -> NDArray[np.float32]:
         """Logits (B, K) of framed pictures, each (S, S, 3)."""
         with torch.inference_mode():
@@ -65,18 +61,18 @@ class Predictor:
         return softmax(self.logits(framed))
 
     def explain(
-        self, picture: Picture, *, class_index: int | None = None, layer: str = DEFAULT_LAYER
+        self, framed: Picture, *, class_index: int | None = None, layer: str = DEFAULT_LAYER
     ) -> Explanation:
-        """Grad-CAM of one picture of any size.
+        """Grad-CAM of one framed picture (S, S, 3).
 
         class_index: the class to explain; None for the most probable one.
         layer: one of `resnet9.EXPLAINABLE_LAYERS`.
         """
-        framed = self.frame(picture)
         probabilities = self.probabilities([framed])[0]
         target = int(probabilities.argmax()) if class_index is None else class_index
-        seen = self.grad_cam(self._input([framed]), target, layer)
-        return Explanation(probabilities, target, layer, place_map(seen, picture.shape[:2]))
+        return Explanation(
+            probabilities, target, layer, self.grad_cam(self._input([framed]), target, layer)
+        )
 
     def _input(self, framed: Sequence[Picture]) -> torch.Tensor:
         images = torch.from_numpy(np.stack(framed)).to(self.device)
@@ -87,17 +83,3 @@ def softmax(logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities along the last axis."""
     shifted = np.exp(logits_BK - logits_BK.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def place_map(
-    square_map: NDArray[np.float32], picture_size: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """A map (S, S) over the centre square of a picture -> a map (H, W) over the whole of it."""
-    from PIL import Image
-
-    height, width = picture_size
-    top, left, side = centre_square(height, width)
-    enlarged = Image.fromarray(square_map).resize((side, side), Image.Resampling.BILINEAR)
-    whole = np.zeros((height, width), np.float32)
-    whole[top : top + side, left : left + side] = np.asarray(enlarged)
-    return whole

@@ -38,8 +38,10 @@ class Recipe:
     peak_lr: float
     momentum: float = 0.9  # Adam: beta1
     nesterov: bool = False  # SGD only
-    auxiliary_lr: float = 0.1  # Muon only: peak rate of biases, norms and the last layer, by SGD
+    auxiliary_lr: float = 0.1  # Muon only: peak rate of what is not a filter, by SGD
     auxiliary_momentum: float = 0.9
+    bias_lr_factor: float = 1.0  # Muon only: times auxiliary_lr, for biases; their decay over it
+    train_norm_scales: bool = True  # Muon only: False keeps batch norm's scales at 1
     weight_decay: float = 0.0  # L2, per step
     decay_biases_and_norms: bool = True
     label_smoothing: float = 0.0
@@ -64,6 +66,7 @@ class Recipe:
         _check(self.batch_size >= 2, "batch_size", self.batch_size, "a whole number from 2")
         _check(self.peak_lr > 0, "peak_lr", self.peak_lr, "a positive number")
         _check(self.auxiliary_lr > 0, "auxiliary_lr", self.auxiliary_lr, "a positive number")
+        _check(self.bias_lr_factor > 0, "bias_lr_factor", self.bias_lr_factor, "a positive number")
         _check(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")

@@ -8,11 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# Layers whose feature maps can be explained, from the coarsest (4x4 for a 32x32 image) down.
-# "res2" is the residual sum that feeds the global pool and is the default for Grad-CAM.
-EXPLAINABLE_LAYERS = ("res2", "layer3", "layer2", "res1", "layer1")
-DEFAULT_LAYER = EXPLAINABLE_LAYERS[0]
-
 
 def conv_block(in_channels: int, out_channels: int, *, pool: bool, dropout: float) -> nn.Sequential:
     """3x3 convolution -> (2x2 max-pool) -> batch norm -> ReLU -> dropout, in the seed's order."""
@@ -82,9 +77,7 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def layer_table(
-    network: nn.Module, image_size: int = 32
-) -> list[tuple[str, tuple[int, ...], int]]:
+def layer_table(network: nn.Module, image_size: int = 32) -> list[tuple[str, tuple[int, ...], int]]:
     """(layer type, output shape without the batch, parameters) of each leaf layer, as it is run."""
     rows: list[tuple[str, tuple[int, ...], int]] = []
 

@@ -26,6 +26,7 @@ from cifar_model.model_folder import HISTORY
 from cifar_model.resnet9 import ResNet9
 from cifar_model.run_plan import RunPlan
 
+
 @dataclass(frozen=True)
 class Placement:
     """How this process takes part in the run: what Ray decides, or the defaults without it."""

@@ -5,32 +5,48 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+# Read by Ray when it is imported or started, so set before; a user's own settings win.
+RAY_SETTINGS = {
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # training runs show in the dashboard
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it repeats each line that a worker prints
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a connected Ray offers."""
+
+    resources: dict[str, float]  # "CPU", "GPU", … in all
+    dashboard: str | None  # its address, where this command knows it
 
 
 @contextmanager
-def ray_cluster() -> Iterator[dict[str, float]]:
-    """Ray's total resources ("CPU", "GPU", …) while connected; disconnects at the end.
+def ray_cluster() -> Iterator[Cluster]:
+    """What Ray offers while connected; disconnects at the end.
 
     Without RAY_ADDRESS it starts a local Ray with one CPU a core that this process may use.
     """
-    # Shows training runs in the dashboard of a cluster that has one.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        yield ray.cluster_resources()
+        yield Cluster(ray.cluster_resources(), dashboard=None)
         return
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level="WARNING")
+        context = ray.init(logging_level="WARNING")
     else:
-        ray.init(
+        context = ray.init(
             address="local",
             num_cpus=usable_cores(),
-            include_dashboard=False,
+            include_dashboard=True,
             logging_level="WARNING",
         )
     try:
-        yield ray.cluster_resources()
+        url = context.dashboard_url
+        yield Cluster(ray.cluster_resources(), f"http://{url}" if url else None)
     finally:
         ray.shutdown()
 

@@ -67,10 +67,18 @@ def fit_on_ray(
     stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
     with ray_cluster() as cluster:
         import ray
-        from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+        from ray.train import (
+            CheckpointConfig,
+            FailureConfig,
+            LoggingConfig,
+            RunConfig,
+            ScalingConfig,
+        )
         from ray.train.torch import TorchTrainer
 
-        cpus, gpus = layout.resources(cluster)
+        if cluster.dashboard:
+            stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
+        cpus, gpus = layout.resources(cluster.resources)
         task = WorkerTask(plan, ray.put(data), folder, cpus, stages.started)
         trainer = TorchTrainer(
             train_worker,
@@ -85,6 +93,7 @@ def fit_on_ray(
                 storage_path=str(folder.parent),
                 failure_config=FailureConfig(max_failures=MAX_FAILURES),
                 checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+                logging_config=LoggingConfig(log_level="WARNING"),
             ),
         )
         stages.say(
@@ -124,6 +133,4 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
         fit(task.plan, data, trainer, threads=task.threads)
         return
     with latest.as_directory() as folder:
-        fit(
-            task.plan, data, trainer, threads=task.threads, checkpoint=Path(folder) / CHECKPOINT
-        )
+        fit(task.plan, data, trainer, threads=task.threads, checkpoint=Path(folder) / CHECKPOINT)

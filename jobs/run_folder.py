@@ -1,10 +1,10 @@
 """The folder of one training run, STORAGE/NAME, and the rules for starting, resuming and ending it.
 
-    run.json            what was asked for: enough to resume
-    history.csv         metrics of each epoch
-    tensorboard/        the same for TensorBoard, and the learning rate
-    checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
-    model/              the exported model; its being there means that the run has ended
+run.json            what was asked for: enough to resume
+history.csv         metrics of each epoch
+tensorboard/        the same for TensorBoard, and the learning rate
+checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
+model/              the exported model; its being there means that the run has ended
 """
 
 from __future__ import annotations

@@ -16,4 +16,4 @@ class Stages:
 
     def say(self, what: str) -> None:
         """One line for a stage that begins now."""
-        print(f"[{time.time() - self.started:6.1f} s] {what} …", flush=True)
+        print(f"[{time.time() - self.started:6.1f} s] {what}", flush=True)

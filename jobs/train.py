@@ -1,6 +1,6 @@
 """Train a classifier on Ray workers, or in this process with --workers 0, and export it.
 
-    python -m jobs.train --data digits --recipe digits --workers 2 --storage runs --name first
+python -m jobs.train --data digits --recipe digits --workers 2 --storage runs --name first
 """
 
 from __future__ import annotations

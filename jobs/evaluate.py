@@ -1,0 +1,93 @@
+"""Measure a model folder on the test set of its data, once, and write the report folder.
+
+python -m jobs.evaluate --model runs/first/model --data digits
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cifar_model.dataset import ImageDataset
+from cifar_model.errors import InputError, one_line_errors
+from cifar_model.model_config import ModelConfig, read_config
+from cifar_model.model_folder import HISTORY, REPORT, update_metrics
+from cifar_model.sources import load_source
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.evaluate",
+        description="Evaluate a model folder on a test set. "
+        "The last line printed is the report folder.",
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="model folder that jobs.train exported")
+    add("--data", help="cifar10, digits or folder:PATH (default: what the model was trained on)")
+    add(
+        "--out",
+        help="report folder to write (default: MODEL/report; then the model's config and "
+        "card get the test metrics too)",
+    )
+    add("--overwrite", action="store_true", help="replace a report that is there")
+    options = parser.parse_args(arguments)
+    with one_line_errors("jobs.evaluate"):
+        out = Path(options.out).absolute() if options.out else None
+        print(run(Path(options.model).absolute(), options.data, out, overwrite=options.overwrite))
+
+
+def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> Path:
+    """Evaluate and write; returns the report folder."""
+    config = read_config(model)
+    folder = out or model / REPORT
+    if folder.exists() and not overwrite:
+        raise InputError(f"{folder} exists; add --overwrite to replace it, or choose another --out")
+    if not os.access(_first_existing(folder), os.W_OK):
+        raise InputError(f"can't write to {folder}; choose another place with --out")
+    spec = data or config.data.source
+    dataset = load_source(spec, image_size=config.image_size)
+    check_classes(config, dataset)
+
+    from tqdm import tqdm
+
+    from cifar_model.evaluation import evaluate, write_report
+    from cifar_model.history import read_history
+    from cifar_model.predictor import Predictor
+
+    predictor = Predictor.load(model)
+    with tqdm(total=len(dataset.test), unit="image", desc=f"evaluating {config.name}") as bar:
+        evaluation = evaluate(predictor, dataset.test, progress=bar.update)
+    about = {"model": config.name, "data": spec, "fingerprint": dataset.fingerprint()}
+    write_report(
+        folder, evaluation, dataset.test, read_history(model / HISTORY), about, replace=overwrite
+    )
+    if out is None:
+        update_metrics(model, {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss})
+    summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    print(
+        f"{config.name} on {summary['images']:,} test images of {spec}: "
+        f"accuracy {summary['accuracy']:.2%}, loss {summary['loss']:.4f} nats, "
+        f"{summary['misclassified']:,} misclassified"
+    )
+    return folder
+
+
+def check_classes(config: ModelConfig, dataset: ImageDataset) -> None:
+    """InputError unless the data has the model's classes, in the model's order."""
+    if config.class_names != dataset.class_names:
+        raise InputError(
+            f"model {config.name} has the classes {', '.join(config.class_names)}; "
+            f"{dataset.source} has {', '.join(dataset.class_names)}"
+        )
+
+
+def _first_existing(path: Path) -> Path:
+    return next(parent for parent in path.parents if parent.exists())
+
+
+if __name__ == "__main__":
+    main()

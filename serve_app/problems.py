@@ -1,0 +1,46 @@
+"""What goes wrong with a request, in one JSON shape: {"error": {"code", "message"}}."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+class Problem(Exception):
+    """A request that can't be answered: an HTTP status, a machine-readable code, and words."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+    def __reduce__(self) -> tuple[type[Problem], tuple[int, str, str]]:
+        return type(self), (self.status, self.code, self.message)
+
+
+def problem_response(problem: Problem) -> JSONResponse:
+    """The HTTP answer to a problem."""
+    content = {"error": {"code": problem.code, "message": problem.message}}
+    return JSONResponse(content, status_code=problem.status)
+
+
+def install_handlers(api: FastAPI) -> None:
+    """Answer every kind of error in the one shape."""
+
+    @api.exception_handler(Problem)
+    async def on_problem(_request: Request, problem: Problem) -> JSONResponse:
+        return problem_response(problem)
+
+    @api.exception_handler(RequestValidationError)
+    async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return problem_response(Problem(422, "invalid_parameter", f"{place}: {first['msg']}"))
+
+    @api.exception_handler(HTTPException)
+    async def on_http(_request: Request, error: HTTPException) -> JSONResponse:
+        code = _CODES.get(error.status_code, f"http_{error.status_code}")
+        return problem_response(Problem(error.status_code, code, str(error.detail)))

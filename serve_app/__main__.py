@@ -13,13 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cifar_model.errors import InputError, one_line_errors
+from serve_app.settings import apply_serve_settings
 
-# The fast HTTP path of Ray Serve; read when Ray starts, so set before. A user's own settings win.
-SERVE_SETTINGS = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-}
+LOGS = "/tmp/ray/session_latest/logs/serve"
+QUIET = {"log_level": "WARNING"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,18 +38,21 @@ def serve_forever(model: Path, host: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
     check_port_is_free(host, port)
-    for name, value in SERVE_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    apply_serve_settings()
     print("Checking the model and starting Ray", flush=True)
-    from serve_app.app import build
+    from serve_app.app import APP, build
 
     application = build({"model": str(model)})
     start_ray()
     from ray import serve
 
     print("Starting the replicas; they import PyTorch and load the model", flush=True)
-    serve.start(http_options={"host": host, "port": port})
-    serve.run(application, name="classifier", route_prefix="/")
+    serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
+    try:
+        serve.run(application, name=APP, route_prefix="/")
+    except RuntimeError as error:
+        serve.shutdown()
+        raise InputError(f"the application did not start: {error}; see {LOGS}") from error
     shown = f"[{host}]" if ":" in host else host
     print(
         f"\nReady.\n  page       http://{shown}:{port}/\n  endpoints  http://{shown}:{port}/docs\n"

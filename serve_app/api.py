@@ -145,6 +145,11 @@ def build_api(backend: Backend) -> FastAPI:
             raise Problem(503, "not_ready", "the model's replicas do not answer yet; try again")
         return Status(status="ok")
 
+    # The page is mounted at "/", and would answer these in its own way.
+    @api.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+    async def unknown(path: str) -> Response:
+        raise Problem(404, "not_found", f"no endpoint /v1/{path}; /docs lists them")
+
     return api
 
 

@@ -1,0 +1,67 @@
+"""What tests share: one real Ray for the whole run, small data, and one model trained on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.connection import RAY_SETTINGS
+from serve_app.settings import SERVE_SETTINGS
+
+# Ray reads these when it is imported or started.
+os.environ.update(RAY_SETTINGS)
+os.environ.update(SERVE_SETTINGS)
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local Ray with four logical CPUs, on however many cores there are."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=True, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The --storage of all runs of the suite."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def digits_run(ray_cluster: None, runs: Path) -> Path:
+    """A run of two Ray workers on the digits, in float32 so that recounts are exact, evaluated."""
+    from jobs import evaluate, train
+
+    options = "--data digits --recipe digits --epochs 3 --workers 2 --cpus-per-worker 1"
+    precision = "--precision 32-true"
+    train.main([*f"{options} {precision} --name two-workers --storage".split(), str(runs)])
+    folder = runs / "two-workers"
+    evaluate.main(["--model", str(folder / "model")])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_model(digits_run: Path) -> Path:
+    """The model folder of `digits_run`."""
+    return digits_run / "model"
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """Twelve pictures each of two classes, told apart by colour, in one folder a class."""
+    rng = np.random.default_rng(0)
+    for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12):
+            noise = rng.integers(-30, 30, (40, 56, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    return tmp_path / "data"

@@ -24,6 +24,12 @@ def scaled(pixels_at_32: int, image_size: int) -> int:
     return round(pixels_at_32 * image_size / 32)
 
 
+def fill_value(normalisation: Normalisation) -> tuple[int, int, int]:
+    """The mean colour, 0..255, that holes are filled with."""
+    red, green, blue = (round(mean * 255) for mean in normalisation.mean)
+    return red, green, blue
+
+
 def albumentations_pipeline(
     recipe: Recipe, image_size: int, normalisation: Normalisation, *, seed: int
 ) -> Callable[[NDArray[np.uint8]], Tensor]:
@@ -52,7 +58,7 @@ def albumentations_pipeline(
                 num_holes_range=(1, 1),
                 hole_height_range=(hole, hole),
                 hole_width_range=(hole, hole),
-                fill=tuple(mean * 255 for mean in normalisation.mean),
+                fill=fill_value(normalisation),
                 p=recipe.cutout_probability,
             )
         )
@@ -148,8 +154,8 @@ def apply(
         in_columns = _within(span - draws.hole_left_B.to(device)[:, None], hole)
         holes = in_rows[:, :, None] & in_columns[:, None, :]
         holes = holes & draws.hole_B.to(device)[:, None, None]
-        fill = torch.tensor([mean * 255 for mean in normalisation.mean], device=device)
-        crops = torch.where(holes[..., None], fill.to(torch.uint8), crops)
+        fill = torch.tensor(fill_value(normalisation), dtype=torch.uint8, device=device)
+        crops = torch.where(holes[..., None], fill, crops)
     return normalise(crops, normalisation)
 
 

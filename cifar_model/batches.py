@@ -45,17 +45,20 @@ class BatchPlan:
     shuffle_seed: int | None = None  # None: in order, every epoch alike
 
     def __post_init__(self) -> None:
-        if min(self.count, self.batch_size) < self.world_size:
+        if min(self.count, self.batch_size // 2) < self.world_size:
             raise InputError(
                 f"{self.count} images in batches of {self.batch_size} can't be shared by "
-                f"{self.world_size} workers: each needs at least one image a step"
+                f"{self.world_size} workers: each needs two images a batch"
             )
 
     @property
     def steps(self) -> int:
-        """Optimiser steps an epoch; a rest too small to share joins the last full batch."""
+        """Optimiser steps an epoch; a rest under half a batch joins the last full one.
+
+        A last batch of a few images would make a step as large as any from hardly any evidence.
+        """
         full, rest = divmod(self.count, self.batch_size)
-        return max(1, full + (rest >= self.world_size))
+        return max(1, full + (2 * rest >= self.batch_size))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The epoch's order of all images."""

@@ -52,8 +52,8 @@ class ImageDataset:
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for part in (self.train, self.test):
             digest.update(repr(part.images.shape).encode())
-            digest.update(np.ascontiguousarray(part.labels))
-            digest.update(np.ascontiguousarray(part.images))
+            digest.update(np.ascontiguousarray(part.labels).data)
+            digest.update(np.ascontiguousarray(part.images).data)
         return digest.hexdigest()
 
 

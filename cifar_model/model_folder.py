@@ -73,7 +73,7 @@ def load_model(folder: Path) -> tuple[ResNet9, ModelConfig]:
             f"{found.get(wrong, 'missing')}, expected {expected.get(wrong, 'no such tensor')}"
         )
     network.load_state_dict(state)
-    return network.eval().to(memory_format=torch.channels_last), config  # type: ignore[call-overload]
+    return network.eval().to(memory_format=torch.channels_last), config
 
 
 def _write_texts(folder: Path, config: ModelConfig) -> None:

@@ -47,7 +47,7 @@ class MuonWithSGD(torch.optim.Optimizer):
         super().__init__(groups, {"weight_decay": 0.0, "muon": False})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient."""
         loss = None
         if closure is not None:

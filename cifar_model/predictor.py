@@ -21,6 +21,8 @@ from cifar_model.model_folder import load_model
 from cifar_model.normalisation import normalise
 from cifar_model.resnet9 import ResNet9
 
+Framed = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -51,13 +53,13 @@ class Predictor:
         """The K classes in the order of the probabilities."""
         return self.config.class_names
 
-    def logits(self, framed: Sequence[Picture]) -> NDArray[np.float32]:
-        """Logits (B, K) of framed pictures, each (S, S, 3)."""
+    def logits(self, framed: Framed) -> NDArray[np.float32]:
+        """Logits (B, K) of framed pictures (B, S, S, 3)."""
         with torch.inference_mode():
             return self.network(self._input(framed)).float().cpu().numpy()
 
-    def probabilities(self, framed: Sequence[Picture]) -> NDArray[np.float32]:
-        """Softmax probabilities (B, K) of framed pictures, each (S, S, 3)."""
+    def probabilities(self, framed: Framed) -> NDArray[np.float32]:
+        """Softmax probabilities (B, K) of framed pictures (B, S, S, 3)."""
         return softmax(self.logits(framed))
 
     def explain(
@@ -74,8 +76,8 @@ class Predictor:
             probabilities, target, layer, self.grad_cam(self._input([framed]), target, layer)
         )
 
-    def _input(self, framed: Sequence[Picture]) -> torch.Tensor:
-        images = torch.from_numpy(np.stack(framed)).to(self.device)
+    def _input(self, framed: Framed) -> torch.Tensor:
+        images = torch.from_numpy(np.asarray(framed)).to(self.device)
         return normalise(images, self.config.normalisation)
 
 

@@ -58,7 +58,7 @@ def build_network(plan: RunPlan) -> ResNet9:
     """A freshly initialised network for the plan, in channels-last memory."""
     recipe = plan.recipe
     network = ResNet9(plan.num_classes, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last)
 
 
 def build_trainer(plan: RunPlan, run_folder: Path, placement: Placement) -> pl.Trainer:

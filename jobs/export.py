@@ -20,7 +20,8 @@ def export_run(
 ) -> Path:
     """Write FOLDER/model, named for the run, with the metrics of its last epoch."""
     from cifar_model.history import read_history
-    from cifar_model.model_folder import HISTORY, ModelConfig, export_model
+    from cifar_model.model_config import ModelConfig
+    from cifar_model.model_folder import HISTORY, export_model
     from cifar_model.training import network_from_checkpoint
 
     last = read_history(folder / HISTORY)[-1]

@@ -57,5 +57,5 @@ def test_a_wrong_checksum_leaves_nothing_behind(server, tmp_path):
 
 
 def test_an_unreachable_server_is_one_clear_error(tmp_path):
-    with pytest.raises(InputError, match="could not get http://127.0.0.1:9/x"):
+    with pytest.raises(InputError, match=r"could not get http://127\.0\.0\.1:9/x"):
         fetch_cifar10("http://127.0.0.1:9/x", MD5, tmp_path / "cache")

@@ -15,7 +15,7 @@ def block(channels, side, parameters, *, conv_side=None):
     if conv_side:
         rows.append(("MaxPool2d", (channels, side, side), 0))
     shapes = [(name, (channels, side, side), 0) for name in BLOCK]
-    return rows + [("BatchNorm2d", shapes[0][1], 2 * channels), *shapes[1:]]
+    return [*rows, ("BatchNorm2d", shapes[0][1], 2 * channels), *shapes[1:]]
 
 
 # As the seed printed it, top to bottom: 37 layers.

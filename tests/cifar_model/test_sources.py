@@ -52,7 +52,10 @@ def write_batches(folder, pixels):
 
 
 def assert_is_pixels(dataset, pixels):
-    for part, (images, labels) in ((dataset.train, pixels["train"]), (dataset.test, pixels["test"])):
+    for part, (images, labels) in (
+        (dataset.train, pixels["train"]),
+        (dataset.test, pixels["test"]),
+    ):
         assert part.images.dtype == np.uint8 and part.labels.dtype == np.int64
         assert (part.images == images).all() and (part.labels == labels).all()
     assert dataset.class_names == CIFAR10_CLASSES
@@ -104,7 +107,7 @@ def test_a_batch_that_would_run_code_is_refused(tmp_path, monkeypatch, pixels):
     write_batches(folder, pixels)
     (folder / "data_batch_3").write_bytes(pickle.dumps({b"data": Trap()}, protocol=2))
     monkeypatch.setenv("CIFAR10_DIR", str(folder))
-    with pytest.raises(InputError, match="data_batch_3.*refused to load"):
+    with pytest.raises(InputError, match=r"data_batch_3.*refused to load"):
         load_source("cifar10")
     assert not (tmp_path / "sprung").exists()
 

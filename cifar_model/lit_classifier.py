@@ -37,10 +37,10 @@ class LitClassifier(pl.LightningModule):
         """Normalised images (B, 3, S, S) -> logits (B, K)."""
         return self.network(images_BCHW)
 
-    def on_train_epoch_start(self) -> None:
-        # Dropout draws from the global generator; seeding it by epoch makes a resumed run repeat
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout draws from the global generator; seeding it by step makes a resumed run repeat
         # what an undisturbed one does.
-        torch.manual_seed(derive_seed(self.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(derive_seed(self.seed, batch.epoch, batch.step, batch.rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch -> the loss to descend."""

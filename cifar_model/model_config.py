@@ -82,6 +82,6 @@ def read_config(folder: Path) -> ModelConfig:
         )
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise InputError(f"model {folder}: {CONFIG} can't be used: {detail}") from error

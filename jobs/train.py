@@ -81,8 +81,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def train(options: argparse.Namespace) -> Path:
     """Run the whole job and return the exported model's folder."""
     stages = Stages(time.time())
-    if options.workers < 0:
-        raise InputError(f"--workers {options.workers}: expected 0 or more")
+    check_layout(options)
     request, folder, begun_on = _settle(options)
     stages.say(f"Reading {request.data}")
     dataset = load_source(request.data, image_size=request.image_size)
@@ -100,7 +99,8 @@ def train(options: argparse.Namespace) -> Path:
             f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
         )
     if options.workers == 0:
-        checkpoint = _fit_in_process(plan, data, folder, stages)
+        threads = options.cpus_per_worker or usable_cores()
+        checkpoint = _fit_in_process(plan, data, folder, threads, stages)
     else:
         workers = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
         checkpoint = fit_on_ray(plan, data, folder, workers, stages)
@@ -113,6 +113,16 @@ def train(options: argparse.Namespace) -> Path:
         test_images=len(dataset.test),
     )
     return export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+
+
+def check_layout(options: argparse.Namespace) -> None:
+    """InputError for numbers of workers, cores or GPUs that can't be."""
+    if options.workers < 0:
+        raise InputError(f"--workers {options.workers}: expected 0 or more")
+    if options.cpus_per_worker is not None and options.cpus_per_worker < 1:
+        raise InputError(f"--cpus-per-worker {options.cpus_per_worker}: expected 1 or more")
+    if options.gpus_per_worker is not None and options.gpus_per_worker < 0:
+        raise InputError(f"--gpus-per-worker {options.gpus_per_worker:g}: expected 0 or more")
 
 
 def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
@@ -153,7 +163,9 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     return request, runs.run_folder(options.storage, name), None
 
 
-def _fit_in_process(plan: RunPlan, data: TrainingData, folder: Path, stages: Stages) -> Path:
+def _fit_in_process(
+    plan: RunPlan, data: TrainingData, folder: Path, threads: int, stages: Stages
+) -> Path:
     """Train without Ray; returns the last checkpoint."""
     stages.say("Importing PyTorch and Lightning")
     from pytorch_lightning.callbacks import ModelCheckpoint
@@ -166,7 +178,7 @@ def _fit_in_process(plan: RunPlan, data: TrainingData, folder: Path, stages: Sta
     keep = ModelCheckpoint(checkpoints, filename="{epoch:04d}", save_on_train_epoch_end=True)
     placement = Placement(callbacks=[keep], command_started=stages.started)
     trainer = build_trainer(plan, folder, placement)
-    fit(plan, data, trainer, threads=usable_cores(), checkpoint=latest)
+    fit(plan, data, trainer, threads=threads, checkpoint=latest)
     last = runs.latest_checkpoint(checkpoints)
     assert last is not None
     return last

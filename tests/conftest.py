@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,9 @@ def digits_run(ray_cluster: None, runs: Path) -> Path:
     """A run of two Ray workers on the digits, in float32 so that recounts are exact, evaluated."""
     from jobs import evaluate, train
 
-    options = "--data digits --recipe digits --epochs 3 --workers 2 --cpus-per-worker 1"
-    precision = "--precision 32-true"
-    train.main([*f"{options} {precision} --name two-workers --storage".split(), str(runs)])
+    what = "--data digits --recipe digits --train-limit 800 --epochs 3 --precision 32-true"
+    how = "--workers 2 --cpus-per-worker 1 --name two-workers"
+    train.main([*f"{what} {how} --storage {runs}".split()])
     folder = runs / "two-workers"
     evaluate.main(["--model", str(folder / "model")])
     return folder
@@ -65,3 +66,19 @@ def picture_folder(tmp_path: Path) -> Path:
             pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
+    """Address of the whole application on Ray Serve, with endpoints and page."""
+    from ray import serve
+
+    from serve_app.app import APP, build
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.run(build({"model": str(digits_model)}), name=APP, route_prefix="/")
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()

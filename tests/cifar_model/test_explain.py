@@ -1,0 +1,95 @@
+"""Grad-CAM maps follow their definition, and explaining leaves the model as it was."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from cifar_model.errors import InputError
+from cifar_model.explain import GradCam
+from cifar_model.layers import EXPLAINABLE_LAYERS
+from cifar_model.overlay import overlay
+from cifar_model.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(digits_model):
+    return Predictor.load(digits_model)
+
+
+@pytest.fixture(scope="module")
+def digit():
+    from cifar_model.sources import load_source
+
+    return load_source("digits").test.images[3]
+
+
+def by_definition(network, images, class_index):
+    """ReLU of the maps weighted by the mean gradient of the logit, before any scaling."""
+    maps = network.features(images).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(network.head(maps)[0, class_index], maps)
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    return (weights * maps).sum(1).relu()[0].detach()
+
+
+@pytest.mark.parametrize("class_index", [0, 3, 9])
+def test_the_default_layers_map_is_grad_cam_by_definition(predictor, digit, class_index):
+    images = predictor._input([digit])
+    coarse = by_definition(predictor.network, images, class_index)
+    found = predictor.explain(digit, class_index=class_index).map
+    assert found.shape == (32, 32)
+    # The package scales to 0..1 and enlarges 4x4 to 32x32; the cells' centres keep their order.
+    cells = torch.from_numpy(found).reshape(4, 8, 4, 8).mean(dim=(1, 3))
+    correlation = np.corrcoef(cells.flatten(), coarse.flatten())[0, 1]
+    assert correlation > 0.95
+
+
+@pytest.mark.parametrize("layer", EXPLAINABLE_LAYERS)
+def test_every_layer_gives_a_map_from_0_to_1(predictor, digit, layer):
+    found = predictor.explain(digit, layer=layer)
+    assert found.map.dtype == np.float32
+    assert found.map.min() >= 0 and 0.99 < found.map.max() <= 1
+    assert found.layer == layer
+
+
+def test_without_a_class_the_most_probable_one_is_explained(predictor, digit):
+    found = predictor.explain(digit)
+    assert found.class_index == found.probabilities.argmax()
+    again = predictor.explain(digit, class_index=found.class_index)
+    assert (again.map == found.map).all()
+
+
+def test_an_unknown_layer_is_refused(predictor, digit):
+    with pytest.raises(InputError, match=r"layer 'linear': expected one of res2"):
+        predictor.explain(digit, layer="linear")
+
+
+def test_explaining_leaves_the_model_as_it_was(predictor, digit):
+    before = predictor.logits([digit])
+    GradCam(predictor.network)(predictor._input([digit]), 1, "layer2")
+    assert (predictor.logits([digit]) == before).all()
+    assert not any(module._forward_hooks for module in predictor.network.modules())
+    assert not any(module._forward_hooks for module in predictor.grad_cam._network.modules())
+    assert all(p.grad is None for p in predictor.network.parameters())
+
+
+def test_threads_do_not_disturb_each_other(predictor, digit):
+    expected = [predictor.explain(digit, class_index=c, layer="layer2").map for c in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(predictor.explain, digit, class_index=i % 4, layer="layer2")
+            for i in range(24)
+        ]
+        for i, job in enumerate(jobs):
+            assert (job.result().map == expected[i % 4]).all()
+
+
+def test_an_overlay_has_the_pictures_size_and_spares_what_the_map_spares():
+    picture = np.full((40, 60, 3), 100, np.uint8)
+    heat = np.zeros((40, 60), np.float32)
+    heat[10:20, 10:20] = 1
+    laid = overlay(picture, heat, opacity=0.5)
+    assert laid.shape == picture.shape and laid.dtype == np.uint8
+    assert (laid[25:] == 100).all() and (laid[10:20, 10:20] != 100).any()
+    assert (overlay(picture, heat, opacity=0) == picture).all()

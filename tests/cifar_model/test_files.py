@@ -1,0 +1,42 @@
+"""Files and folders appear whole or not at all."""
+
+import pytest
+
+from cifar_model.files import new_folder, write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "deep" / "file"
+    write_whole(path, b"old")
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    with new_folder(tmp_path / "folder") as aside:
+        (aside / "file").write_text("content")
+        assert not (tmp_path / "folder").exists()
+    assert (tmp_path / "folder" / "file").read_text() == "content"
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path):
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "folder") as aside:
+        (aside / "file").write_text("content")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_replacement_keeps_the_old_folder(tmp_path):
+    with new_folder(tmp_path / "folder") as aside:
+        (aside / "file").write_text("old")
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "folder", replace=True):
+        raise RuntimeError
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_existing_folder_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileExistsError), new_folder(tmp_path / "folder"):
+        raise AssertionError("must not get here")

@@ -1,0 +1,69 @@
+"""Optimisers and schedules are what the recipe says."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cifar_model.lit_classifier import build_optimizer
+from cifar_model.muon import MuonWithSGD, orthogonalise
+from cifar_model.recipe import load_recipe
+from cifar_model.resnet9 import ResNet9, count_parameters
+
+DIGITS = load_recipe("digits")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "kind"),
+    [("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("muon", MuonWithSGD)],
+)
+def test_every_parameter_is_in_exactly_one_group(optimizer, kind):
+    network = ResNet9(10)
+    built = build_optimizer(network, replace(DIGITS, optimizer=optimizer))
+    assert type(built) is kind
+    parameters = [p for group in built.param_groups for p in group["params"]]
+    assert len({id(p) for p in parameters}) == len(parameters)
+    assert sum(p.numel() for p in parameters) == count_parameters(network)
+
+
+@pytest.mark.parametrize("decayed", [True, False])
+def test_biases_and_norms_are_decayed_only_if_asked(decayed):
+    recipe = replace(DIGITS, decay_biases_and_norms=decayed, weight_decay=0.01)
+    for group in build_optimizer(ResNet9(10), recipe).param_groups:
+        small = all(p.ndim == 1 for p in group["params"])
+        assert group["weight_decay"] == (0.01 if decayed or not small else 0.0)
+
+
+def test_muon_takes_the_filters_and_frozen_scales_are_left_out():
+    network = ResNet9(10)
+    recipe = replace(DIGITS, optimizer="muon", train_norm_scales=False)
+    groups = build_optimizer(network, recipe).param_groups
+    assert all(p.ndim == 4 for p in groups[0]["params"]) and groups[0]["muon"]
+    assert not any(group["muon"] for group in groups[1:])
+    trained = {id(p) for group in groups for p in group["params"]}
+    left_out = [name for name, p in network.named_parameters() if id(p) not in trained]
+    assert len(left_out) == 8
+    assert all(
+        type(network.get_submodule(n[: -len(".weight")])).__name__ == "BatchNorm2d"
+        for n in left_out
+    )
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (64, 16)])
+def test_orthogonalising_moves_singular_values_towards_one(shape):
+    torch.manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    matrix = u @ torch.diag(torch.logspace(0, -1.5, 16)) @ v
+    before = torch.linalg.svdvals(matrix / matrix.norm())
+    after = torch.linalg.svdvals(orthogonalise(matrix, iterations=5).float())
+    assert before.min() < 0.05
+    assert after.min() > 0.5 and after.max() < 1.35
+
+
+def test_a_muon_step_keeps_filters_at_one_unit_of_norm_an_output_channel():
+    torch.manual_seed(0)
+    filters = torch.nn.Parameter(torch.randn(8, 4, 3, 3))
+    optimizer = MuonWithSGD([{"params": [filters], "lr": 0.0, "momentum": 0.6, "muon": True}])
+    filters.grad = torch.randn_like(filters)
+    optimizer.step()
+    assert torch.allclose(filters.norm(), torch.tensor(8**0.5))

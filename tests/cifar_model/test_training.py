@@ -1,0 +1,131 @@
+"""Short seeded runs: their losses are golden, and resuming changes nothing."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.history import read_history
+from cifar_model.lit_classifier import LitClassifier
+from cifar_model.recipe import load_recipe
+from cifar_model.run_plan import RunPlan
+from cifar_model.sources import load_source
+from cifar_model.training import Placement, build_trainer, fit, network_from_checkpoint
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def data():
+    return split_for_training(limit_train(load_source("digits"), 240, seed=0))
+
+
+def plan(recipe="digits", **changes):
+    recipe = replace(load_recipe(recipe), **{"epochs": 2, "batch_size": 64, **changes})
+    return RunPlan(recipe, num_classes=10, seed=1, precision="32-true")
+
+
+def run(folder, data, plan, *, checkpoint=None):
+    """Fit in this process; returns the history and the trained module."""
+    keep = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+    trainer = build_trainer(plan, folder, Placement(callbacks=[keep]))
+    module = fit(plan, data, trainer, threads=1, checkpoint=checkpoint)
+    return read_history(folder / "history.csv"), module
+
+
+@pytest.mark.parametrize("name", ["digits", "seed", "muon"])
+def test_losses_of_a_short_seeded_run_are_golden(tmp_path, data, name):
+    """A change that should not change what is computed must not change these.
+
+    They were measured in float32 on one thread; other hardware rounds otherwise, hence the room.
+    """
+    chosen = plan("digits", optimizer="muon", peak_lr=0.05) if name == "muon" else plan(name)
+    history, _ = run(tmp_path, data, chosen)
+    found = [[r.train_loss, r.val_loss] for r in history]
+    np.testing.assert_allclose(found, GOLDEN[name], rtol=0.02)
+
+
+def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, data):
+    chosen = plan(dropout=0.1, flip="alternating", cutout_probability=0.5)
+    whole, module = run(tmp_path / "whole", data, chosen)
+    _, resumed = run(
+        tmp_path / "parts", data, chosen, checkpoint=tmp_path / "whole" / "epoch=0.ckpt"
+    )
+    assert read_history(tmp_path / "parts" / "history.csv")[0].epoch == 1
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert whole[1].train_loss > 0
+
+
+def test_the_log_keeps_only_epochs_before_the_one_resumed_from(tmp_path, data):
+    chosen = plan()
+    run(tmp_path, data, chosen)
+    run(tmp_path, data, chosen, checkpoint=tmp_path / "epoch=0.ckpt")
+    assert [r.epoch for r in read_history(tmp_path / "history.csv")] == [0, 1]
+
+
+def test_the_learning_rate_is_a_one_cycle_over_all_steps(tmp_path, data):
+    chosen = plan(epochs=4, warmup_fraction=0.5, peak_lr=0.1, anneal="linear")
+    history, _ = run(tmp_path, data, chosen)
+    rates = [r.lr for r in history]
+    assert rates[0] < rates[1] <= 0.1 and rates[1] > rates[2] > rates[3]
+    assert rates[3] == pytest.approx(0.1 / chosen.recipe.start_divisor / 1e4, rel=0.01)
+
+
+def test_metrics_are_those_of_a_recount(tmp_path, data):
+    history, module = run(tmp_path, data, plan())
+    from cifar_model.normalisation import normalise
+
+    module.eval()
+    with torch.no_grad():
+        logits = module(normalise(torch.from_numpy(data.val.images), data.normalisation))
+    labels = torch.from_numpy(data.val.labels)
+    assert history[-1].val_accuracy == pytest.approx(
+        (logits.argmax(1) == labels).float().mean().item(), abs=1e-5
+    )
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert history[-1].val_loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_checkpoints_hold_plain_values_and_tensors_only(tmp_path, data):
+    chosen = plan(epochs=1)
+    _, module = run(tmp_path, data, chosen)
+    network = network_from_checkpoint(chosen, tmp_path / "epoch=0.ckpt")
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
+
+
+def test_a_booby_trapped_checkpoint_is_not_run(tmp_path, data):
+    class Trap:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'sprung')!r}, 'w')",)
+
+    torch.save({"state_dict": Trap()}, tmp_path / "trap.ckpt")
+    with pytest.raises(Exception, match=r"weights_only|Unsupported"):
+        network_from_checkpoint(plan(), tmp_path / "trap.ckpt")
+    with pytest.raises(Exception, match=r"weights_only|Unsupported"):
+        run(tmp_path, data, plan(), checkpoint=tmp_path / "trap.ckpt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_workers_with_unequal_shares_weigh_every_image_alike(data):
+    """The mean of two workers' scaled losses is the loss over the whole global batch."""
+    from cifar_model.batches import BatchDataset, BatchPlan
+    from cifar_model.normalisation import normalise
+    from cifar_model.resnet9 import ResNet9
+
+    torch.manual_seed(0)
+    module = LitClassifier(ResNet9(10).eval(), plan().recipe, seed=0)
+    module.log = lambda *args, **kwargs: None
+
+    def loss(rank, world_size):
+        batch = BatchDataset(data.train, BatchPlan(33, 33, rank, world_size, 0))[0, 0]
+        images = normalise(batch.images, data.normalisation)
+        return module.training_step(batch._replace(images=images), 0).item()
+
+    assert (loss(0, 2) + loss(1, 2)) / 2 == pytest.approx(loss(0, 1), rel=1e-5)

@@ -1,0 +1,71 @@
+"""Evaluating a model folder: once, recountable, and never over an old report unasked."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cifar_model.model_config import read_config
+from cifar_model.predictor import Predictor
+from cifar_model.sources import load_source
+from jobs import evaluate
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([str(argument) for argument in arguments])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and error.count("\n") == 1
+    return error
+
+
+def test_the_accuracy_is_that_of_a_recount_and_of_the_model_itself(digits_model):
+    report = json.loads((digits_model / "report" / "report.json").read_text())
+    with (digits_model / "report" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    recount = sum(row["true"] == row["predicted"] for row in rows) / len(rows)
+    test = load_source("digits").test
+    own = (Predictor.load(digits_model).logits(test.images).argmax(1) == test.labels).mean()
+    assert report["accuracy"] == recount == own
+    assert report["accuracy"] > 0.8
+    assert [int(row["true"]) for row in rows] == test.labels.tolist()
+
+
+def test_config_and_card_learn_the_test_metrics(digits_model):
+    report = json.loads((digits_model / "report" / "report.json").read_text())
+    assert read_config(digits_model).metrics["test_accuracy"] == report["accuracy"]
+    assert f"{report['accuracy']:.2%}" in (digits_model / "README.md").read_text()
+
+
+def test_a_report_elsewhere_leaves_the_model_folder_alone(digits_model, tmp_path, capsys):
+    before = (digits_model / "config.json").read_bytes()
+    out = tmp_path / "elsewhere"
+    evaluate.main(["--model", str(digits_model), "--out", str(out)])
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    assert (digits_model / "config.json").read_bytes() == before
+    with np.load(out / "misclassified.npz", allow_pickle=False) as wrong:
+        assert len(wrong["index"]) == json.loads((out / "report.json").read_text())["misclassified"]
+
+
+def test_an_old_report_is_kept_unless_asked(digits_model, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(digits_model, model)
+    assert "add --overwrite" in refusal(capsys, "--model", model)
+    evaluate.main(["--model", str(model), "--overwrite"])
+
+
+def test_other_classes_are_refused(digits_model, picture_folder, tmp_path, capsys):
+    line = refusal(
+        capsys, "--model", digits_model, "--data", f"folder:{picture_folder}",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert "blue, red" in line and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert "no config.json" in refusal(capsys, "--model", tmp_path / "empty")
+    assert "no folder at" in refusal(capsys, "--model", tmp_path / "absent")

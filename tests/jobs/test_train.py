@@ -1,0 +1,216 @@
+"""Training on Ray: every image once, the same result as without Ray, and resumable runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.history import read_history
+from cifar_model.predictor import Predictor
+from cifar_model.sources import load_source
+from jobs import train
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
+SMALL += ["--epochs", "2", "--precision", "32-true"]
+
+
+def command(*arguments, **environment):
+    """Run `python -m jobs.train` as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.train", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def refusal(capsys, *arguments):
+    """The one line that a command ends with when it refuses."""
+    with pytest.raises(SystemExit) as stop:
+        train.main([str(argument) for argument in arguments])
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "Traceback" not in lines[0]
+    return lines[0]
+
+
+def test_a_run_on_two_workers_leaves_all_it_promises(digits_run):
+    names = {path.name for path in digits_run.iterdir()}
+    assert {"run.json", "history.csv", "tensorboard", "model"} <= names
+    assert any(name.startswith("checkpoint_") for name in names)
+    assert list((digits_run / "tensorboard").glob("events.out.tfevents.*"))
+    history = read_history(digits_run / "history.csv")
+    assert [record.epoch for record in history] == [0, 1, 2]
+    assert history[-1].train_accuracy > history[0].train_accuracy
+
+
+def test_metrics_of_two_workers_are_those_of_a_recount_in_one_process(digits_run):
+    """The last epoch's validation metrics, counted again from the exported model."""
+    dataset = limit_train(load_source("digits"), 800, seed=0)
+    val = split_for_training(dataset).val
+    logits = torch.from_numpy(Predictor.load(digits_run / "model").logits(val.images))
+    labels = torch.from_numpy(val.labels)
+    last = read_history(digits_run / "history.csv")[-1]
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    assert last.val_accuracy == pytest.approx(accuracy, abs=1e-5)
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert last.val_loss == pytest.approx(loss, rel=1e-3)
+
+
+def test_two_workers_see_every_training_image_once_an_epoch(ray_cluster, runs, tmp_path):
+    import ray.train
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    def worker(config):
+        import pytorch_lightning as pl
+        from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment, prepare_trainer
+
+        from cifar_model.recipe import load_recipe
+        from cifar_model.run_plan import RunPlan
+        from cifar_model.training import Placement, build_trainer, fit
+
+        seen = {0: [], 1: []}
+
+        class Note(pl.Callback):
+            def on_train_batch_start(self, trainer, module, batch, batch_idx):
+                seen[trainer.current_epoch] += batch.indices_B.tolist()
+
+        recipe = load_recipe("digits")
+        plan = RunPlan(type(recipe)(**{**recipe.to_json(), "epochs": 2}), num_classes=10)
+        placement = Placement(
+            RayDDPStrategy(), [RayLightningEnvironment()], [Note()], devices="auto"
+        )
+        trainer = prepare_trainer(build_trainer(plan, Path(config["folder"]), placement))
+        fit(plan, config["data"], trainer, threads=1)
+        rank = ray.train.get_context().get_world_rank()
+        np.savez(Path(config["folder"]) / f"rank{rank}.npz", *seen.values())
+
+    # 195 images: not a multiple of the batch, and odd.
+    data = split_for_training(limit_train(load_source("digits"), 217, seed=0))
+    TorchTrainer(
+        worker,
+        train_loop_config={"folder": str(tmp_path), "data": data},
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=RunConfig(name="seen", storage_path=str(runs)),
+    ).fit()
+    for epoch in (0, 1):
+        seen = []
+        for rank in (0, 1):
+            with np.load(tmp_path / f"rank{rank}.npz") as files:
+                seen.append(files[f"arr_{epoch}"])
+        assert abs(len(seen[0]) - len(seen[1])) <= 4
+        assert sorted(np.concatenate(seen)) == list(range(195))
+
+
+def test_one_ray_worker_has_the_losses_of_a_run_without_ray(ray_cluster, tmp_path, capsys):
+    for workers in (0, 1):
+        how = f"--workers {workers} --cpus-per-worker 1 --name w{workers} --storage {tmp_path}"
+        train.main([*SMALL, *how.split()])
+        assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / f"w{workers}" / "model")
+    alone, on_ray = (read_history(tmp_path / name / "history.csv") for name in ("w0", "w1"))
+    for one, other in zip(alone, on_ray, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, workers):
+    what = [*SMALL, "--epochs", "4", "--workers", workers, "--storage", tmp_path, "--name", "k"]
+    history = tmp_path / "k" / "history.csv"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.train", *map(str, what)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while len(read_history(history)) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = read_history(history)
+    assert 2 <= len(before) < 4
+
+    refused = command(*what)
+    assert refused.returncode == 2 and "add --resume" in refused.stderr
+    resumed = command(*what, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.splitlines()[-1] == str(tmp_path / "k" / "model")
+    after = read_history(history)
+    assert [record.epoch for record in after] == [0, 1, 2, 3]
+    # Only what came after the last checkpoint is done again.
+    assert after[0] == before[0]
+    assert "Training epochs 0" not in resumed.stdout
+
+
+def test_the_name_of_an_ended_run_is_refused(digits_run, capsys):
+    storage = ["--storage", digits_run.parent, "--name", digits_run.name]
+    assert "has ended" in refusal(capsys, *SMALL, *storage)
+    assert "nothing to resume" in refusal(capsys, *storage, "--resume")
+
+
+def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
+    from jobs.run_folder import RunRequest, begin, run_folder
+
+    folder = run_folder(str(tmp_path), "begun")
+    request = RunRequest(
+        data="digits",
+        image_size=32,
+        train_limit=240,
+        recipe=train.load_recipe("digits"),
+        seed=0,
+        precision="auto",
+        in_process=True,
+    )
+    begin(folder, request, "0" * 64)
+    base = ["--storage", tmp_path, "--name", "begun", "--resume", "--workers", "0"]
+    assert "has epochs 6, not 7" in refusal(capsys, *base, "--epochs", "7")
+    assert "has data digits, not cifar10" in refusal(capsys, *base, "--data", "cifar10")
+    assert "has recipe digits, not seed" in refusal(capsys, *base, "--recipe", "seed")
+    assert "resume it so" in refusal(capsys, *base[:-2])
+    assert "is not what the run was begun on" in refusal(capsys, *base)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--name", "../up"], "--name '../up'"),
+        (["--workers", "-1"], "--workers -1"),
+        (["--cpus-per-worker", "0"], "--cpus-per-worker 0"),
+        (["--epochs", "0"], "epochs is 0"),
+        (["--recipe", "sead"], "not one of"),
+        (["--data", "cifar11"], "expected cifar10"),
+        (["--data", "folder:/nowhere"], "no folder at /nowhere"),
+        (["--train-limit", "3"], "--train-limit 3"),
+        (["--image-size", "33"], "multiple of 8"),
+        (["--resume"], "say which run with --name"),
+        (["--resume", "--name", "absent"], "no run 'absent'"),
+        (["--storage", "s3://bucket/runs"], "expected a folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, words):
+    storage = [] if "--storage" in arguments else ["--storage", tmp_path]
+    assert words in refusal(capsys, *storage, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_workers_than_the_machine_has_cores_are_refused(ray_cluster, tmp_path, capsys):
+    line = refusal(capsys, *SMALL, "--workers", "64", "--storage", tmp_path)
+    assert "this machine has 4" in line
+
+
+def test_help_gives_units_and_defaults():
+    shown = command("--help").stdout
+    for words in ("default: 2", "default: digits", "side in pixels", "passes over"):
+        assert words in shown

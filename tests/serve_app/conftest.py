@@ -1,0 +1,65 @@
+"""The digits model served for real: on Ray Serve over HTTP, and in the process without it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from serve_app.api import build_api
+from serve_app.backends import InProcess
+
+
+@pytest.fixture(scope="session")
+def in_process(digits_model: Path) -> Iterator[httpx.Client]:
+    """The endpoints over the model in this process."""
+    from cifar_model.predictor import Predictor
+
+    with TestClient(build_api(InProcess(Predictor.load(digits_model)))) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def over_http(served: str) -> Iterator[httpx.Client]:
+    """The endpoints over the replicas of Ray Serve."""
+    with httpx.Client(base_url=served, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(params=["in_process", "over_http"])
+def client(request: pytest.FixtureRequest) -> httpx.Client:
+    """Each test that asks for a client runs against both."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def digit() -> tuple[np.ndarray, int]:
+    """A test image that the model was not trained on, (32, 32, 3), and its class."""
+    from cifar_model.sources import load_source
+
+    test = load_source("digits").test
+    return test.images[0], int(test.labels[0])
+
+
+@pytest.fixture(scope="session")
+def png(digit: tuple[np.ndarray, int]) -> bytes:
+    """The digit as a PNG of 96x64 pixels: larger than the network's square, and not square."""
+    wide = Image.new("RGB", (96, 64))
+    wide.paste(Image.fromarray(digit[0]).resize((64, 64), Image.Resampling.NEAREST), (16, 0))
+    return encode(wide, "PNG")
+
+
+def encode(image: Image.Image, kind: str) -> bytes:
+    """The image's bytes in a format."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+Post = Callable[..., httpx.Response]

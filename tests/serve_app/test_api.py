@@ -1,0 +1,179 @@
+"""The endpoints, in the process and on Ray Serve alike."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_model.framing import fit_to_square
+from cifar_model.predictor import Predictor
+
+PNG = {"content-type": "image/png"}
+TEXT = {"content-type": "text/plain"}
+FORM = {"content-type": "multipart/form-data"}  # without its boundary
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def predictor(digits_model):
+    return Predictor.load(digits_model)
+
+
+@pytest.fixture(scope="module")
+def expected(predictor, png):
+    """The exported model's own probabilities of the picture."""
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return predictor.probabilities([fit_to_square(picture, 32)])[0]
+
+
+def test_classify_answers_with_the_models_own_probabilities(client, png, digit, expected):
+    answer = client.post("/v1/classify", files={"file": ("digit.png", png, "image/png")})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["model"] == "two-workers"
+    order = np.argsort(-expected)[:5]
+    assert [p["index"] for p in body["predictions"]] == order.tolist()
+    assert body["predictions"][0]["label"] == str(digit[1])
+    found = [p["probability"] for p in body["predictions"]]
+    assert found == pytest.approx(expected[order].tolist(), rel=1e-3, abs=1e-6)
+
+
+def test_a_form_and_a_raw_body_get_the_same_answer(client, png):
+    form = client.post("/v1/classify", files={"file": png})
+    raw = client.post("/v1/classify", content=png, headers=PNG)
+    assert form.json()["predictions"][0] == raw.json()["predictions"][0]
+
+
+@pytest.mark.parametrize(("top_k", "count"), [(1, 1), (3, 3), (10, 10), (1000, 10)])
+def test_top_k_is_how_many_classes_are_named(client, png, top_k, count):
+    body = client.post(f"/v1/classify?top_k={top_k}", content=png, headers=PNG).json()
+    assert len(body["predictions"]) == count
+    probabilities = [p["probability"] for p in body["predictions"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    if count == 10:
+        assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+
+
+def test_explain_answers_with_a_png_of_the_pictures_size(client, png):
+    answer = client.post("/v1/explain", content=png, headers=PNG)
+    assert answer.headers["content-type"] == "image/png"
+    overlay = Image.open(io.BytesIO(answer.content))
+    assert overlay.size == (96, 64)
+    # Outside the centre square, which the network never saw, the picture is untouched.
+    difference = np.asarray(overlay).astype(int) - np.asarray(Image.open(io.BytesIO(png)))
+    assert (difference[:, :16] == 0).all() and (difference[:, 80:] == 0).all()
+    assert np.abs(difference[:, 16:80]).max() > 50
+
+
+def test_explain_as_json_is_the_models_own_map(client, png, predictor, expected):
+    answer = client.post("/v1/explain?class_index=7", content=png, headers={**PNG, **JSON}).json()
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    own = predictor.explain(fit_to_square(picture, 32), class_index=7)
+    np.testing.assert_allclose(answer["map"], own.map, atol=1e-3)
+    assert (answer["class_index"], answer["label"], answer["layer"]) == (7, "7", "res2")
+    assert answer["square"] == {"top": 0, "left": 16, "side": 64}
+    assert answer["predictions"][0]["index"] == expected.argmax()
+
+
+def test_explain_without_a_class_explains_the_best(client, png, expected):
+    answer = client.post("/v1/explain", content=png, headers={**PNG, **JSON}).json()
+    assert answer["class_index"] == expected.argmax()
+
+
+def test_models_describes_what_is_served(client):
+    (model,) = client.get("/v1/models").json()["models"]
+    assert model["name"] == "two-workers"
+    assert model["class_names"] == list("0123456789")
+    assert model["image_size"] == 32 and "res2" in model["layers"]
+    assert model["metrics"]["test_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health(client, path):
+    assert client.get(path).json() == {"status": "ok"}
+
+
+def test_the_openapi_page_documents_every_endpoint(client):
+    assert client.get("/docs").status_code == 200
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/v1/classify", "/v1/explain", "/v1/models", "/healthz", "/readyz"}
+    content = paths["/v1/classify"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "image/png", "image/jpeg", "image/webp"} == set(content)
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/classify", "/v1/explain"])
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        ({"content": b"", "headers": PNG}, 400, "empty_image"),
+        ({"files": {"file": b"just some text"}}, 415, "unsupported_image"),
+        ({"content": b"just some text", "headers": PNG}, 415, "unsupported_image"),
+        ({"files": {"picture": b"wrong name"}}, 400, "missing_file"),
+        ({"data": {"file": "not a file"}}, 415, "unsupported_media_type"),
+        ({"content": b"x", "headers": TEXT}, 415, "unsupported_media_type"),
+        ({"content": b"x", "headers": FORM}, 400, "http_400"),
+        ({"content": bytes(11 * 2**20), "headers": PNG}, 413, "body_too_large"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_gets_a_4xx_in_the_one_error_shape(
+    client, endpoint, request_, status, code
+):
+    answer = client.post(endpoint, **request_)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["code"] == code and error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", "/v1/classify?top_k=0", 422, "invalid_parameter"),
+        ("POST", "/v1/classify?top_k=many", 422, "invalid_parameter"),
+        ("POST", "/v1/explain?class_index=10", 422, "invalid_parameter"),
+        ("POST", "/v1/explain?class_index=-1", 422, "invalid_parameter"),
+        ("POST", "/v1/explain?layer=linear", 422, "invalid_parameter"),
+        ("POST", "/v1/explain?opacity=2", 422, "invalid_parameter"),
+        ("GET", "/v1/classify", 405, "method_not_allowed"),
+        ("GET", "/v1/nothing", 404, "not_found"),
+    ],
+)
+def test_bad_parameters_and_paths_are_refused(client, png, method, path, status, code):
+    body = {"content": png, "headers": PNG} if method == "POST" else {}
+    answer = client.request(method, path, **body)
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == code
+
+
+def test_a_bad_picture_among_many_fails_alone(over_http, png):
+    def send(i):
+        content = b"not a picture" if i % 8 == 3 else png
+        return over_http.post("/v1/classify", content=content, headers=PNG)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(send, range(64)))
+    good = {
+        json.dumps([p["label"] for p in a.json()["predictions"][:1]])
+        for i, a in enumerate(answers)
+        if i % 8 != 3
+    }
+    assert [a.status_code for i, a in enumerate(answers) if i % 8 == 3] == [415] * 8
+    assert len(good) == 1
+
+
+def test_answers_to_many_at_once_are_everyones_own(over_http, predictor):
+    from cifar_model.sources import load_source
+
+    test = load_source("digits").test
+
+    def send(image):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        answer = over_http.post("/v1/classify?top_k=1", content=buffer.getvalue(), headers=PNG)
+        return answer.json()["predictions"][0]["index"]
+
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(send, test.images[:96]))
+    assert found == predictor.logits(test.images[:96]).argmax(1).tolist()

@@ -1,0 +1,101 @@
+"""The edge: what is a picture becomes an RGB array; what is not, an error that says why."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve_app.images import MAX_BYTES, decode_image, encode_png
+from serve_app.problems import Problem
+
+RNG = np.random.default_rng(0)
+NOISE = RNG.integers(0, 256, (24, 40, 3), np.uint8)
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_claiming(width, height):
+    """A tiny file whose header announces a huge picture."""
+
+    def chunk(name, data):
+        checksum = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 95})]
+)
+def test_the_three_formats_are_decoded(kind, options):
+    picture = decode_image(encoded(Image.fromarray(NOISE), kind, **options))
+    assert picture.shape == (24, 40, 3) and picture.dtype == np.uint8
+    error = np.abs(picture.astype(int) - NOISE).mean()
+    assert error < 40 if kind == "JPEG" else error == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "RGBA", "LA"])
+def test_every_colour_mode_becomes_rgb(mode):
+    image = Image.new("RGB", (9, 7), (255, 255, 255)).convert(mode)
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    assert (decode_image(encoded(image, kind)) >= 254).all()
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped():
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    picture = decode_image(encoded(Image.fromarray(ramp), "PNG"))
+    assert (picture[..., 0].ravel() == np.arange(256)).all()
+
+
+def test_transparency_is_laid_over_white():
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (decode_image(encoded(image, "PNG")) == 255).all()
+
+
+def test_exif_turns_the_picture_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(NOISE), "PNG", exif=exif)
+    assert (decode_image(data) == np.rot90(NOISE, -1)).all()
+
+
+def test_an_animation_shows_its_first_frame():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert (decode_image(data)[0, 0] == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"", 400, "empty_image"),
+        (b"hello, this is text", 415, "unsupported_image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported_image"),
+        (b"%PDF-1.7", 415, "unsupported_image"),
+        (encoded(Image.fromarray(NOISE), "GIF"), 415, "unsupported_image"),
+        (encoded(Image.fromarray(NOISE), "BMP"), 415, "unsupported_image"),
+        (encoded(Image.fromarray(NOISE), "PNG")[:300], 400, "damaged_image"),
+        (encoded(Image.fromarray(NOISE), "JPEG")[:400], 400, "damaged_image"),
+        (png_claiming(100_000, 100_000), 413, "image_too_large"),
+        (png_claiming(8_000, 8_000), 413, "image_too_large"),
+        (png_claiming(64, 64), 400, "damaged_image"),
+        (bytes(MAX_BYTES + 1), 413, "image_too_large"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_gets_a_documented_error(data, status, code):
+    with pytest.raises(Problem) as problem:
+        decode_image(data)
+    assert (problem.value.status, problem.value.code) == (status, code)
+    assert problem.value.message
+
+
+def test_an_encoded_picture_decodes_to_itself():
+    assert (decode_image(encode_png(NOISE)) == NOISE).all()

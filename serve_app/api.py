@@ -12,6 +12,7 @@ from cifar_model.framing import Picture, centre_square
 from cifar_model.layers import DEFAULT_LAYER, EXPLAINABLE_LAYERS, LayerName
 from serve_app.answers import explained_picture, top_predictions
 from serve_app.backends import Backend
+from serve_app.body_limit import limit_bodies
 from serve_app.images import MAX_BYTES, decode_image, encode_png
 from serve_app.problems import Problem, install_handlers
 from serve_app.schemas import (
@@ -63,8 +64,8 @@ def build_api(backend: Backend) -> FastAPI:
         title="Image classifier",
         version="1",
         description=f"Classifies pictures with {config.name} and explains its answers.",
-        max_body_size=MAX_BODY,
     )
+    limit_bodies(api, MAX_BODY)
     install_handlers(api)
 
     @api.post(
@@ -147,7 +148,9 @@ def build_api(backend: Backend) -> FastAPI:
 
     # The page is mounted at "/", and would answer these in its own way.
     @api.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-    async def unknown(path: str) -> Response:
+    async def unknown(request: Request, path: str) -> Response:
+        if any(getattr(route, "path", None) == f"/v1/{path}" for route in api.routes):
+            raise Problem(405, "method_not_allowed", f"/v1/{path} is asked by another method")
         raise Problem(404, "not_found", f"no endpoint /v1/{path}; /docs lists them")
 
     return api

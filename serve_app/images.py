@@ -33,7 +33,11 @@ def decode_image(data: bytes) -> Picture:
             # Pillow's own limit only warns; ours below is far under it.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(BytesIO(data), formats=FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, OSError) as error:
+    except Image.DecompressionBombError as error:
+        raise Problem(
+            413, "image_too_large", f"the image has too many pixels; at most {MAX_PIXELS:,}"
+        ) from error
+    except (UnidentifiedImageError, ValueError, OSError, SyntaxError) as error:
         raise Problem(
             415, "unsupported_image", "the bytes are not a PNG, JPEG or WebP image"
         ) from error

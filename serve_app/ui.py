@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from cifar_model.framing import Picture, fit_to_square
 from cifar_model.layers import DEFAULT_LAYER, EXPLAINABLE_LAYERS
@@ -14,10 +15,22 @@ from serve_app.images import decode_image
 from serve_app.problems import Problem
 
 BEST = "the best class"
+SEEN_SIDE = 160  # pixels on the page
 # System fonts: the page asks no other host for anything.
 THEME = gr.themes.Soft(
     font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="blue"
 )
+
+
+class UncheckedImage(gr.Image):
+    """Gives the path of what was uploaded: gr.Image would open it with every decoder there is,
+    and call a file that is no picture an internal error."""
+
+    is_template = True  # the page shows it as its parent
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the uploaded file in Gradio's cache."""
+        return None if payload is None else payload.path
 
 
 def build_ui(backend: Backend) -> gr.Blocks:
@@ -39,7 +52,10 @@ def build_ui(backend: Backend) -> gr.Blocks:
         best = top_predictions(found.probabilities, classes, top_k)
         labels = {prediction.label: prediction.probability for prediction in best}
         seen = fit_to_square(picture, config.image_size)
-        return labels, explained_picture(picture, found, opacity), seen
+        # Whole pixels, enlarged: the browser would blur them.
+        factor = max(1, SEEN_SIDE // config.image_size)
+        enlarged = seen.repeat(factor, axis=0).repeat(factor, axis=1)
+        return labels, explained_picture(picture, found, opacity), enlarged
 
     with gr.Blocks(title=f"{config.name}: image classifier") as blocks:
         gr.Markdown(
@@ -48,8 +64,7 @@ def build_ui(backend: Backend) -> gr.Blocks:
         )
         with gr.Row():
             with gr.Column():
-                picture = gr.Image(
-                    type="filepath",
+                picture = UncheckedImage(
                     sources=["upload", "clipboard", "webcam"],
                     label="Picture",
                     height=320,
@@ -73,7 +88,7 @@ def build_ui(backend: Backend) -> gr.Blocks:
                 seen = gr.Image(
                     label=f"What the network sees ({config.image_size}x{config.image_size})",
                     format="png",
-                    height=160,
+                    height=SEEN_SIDE + 40,
                 )
         inputs = [picture, top_k, explained, layer, opacity]
         outputs = [labels, overlay, seen]

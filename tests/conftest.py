@@ -69,6 +69,20 @@ def picture_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sure_digit(digits_model: Path) -> tuple[np.ndarray, int]:
+    """The test image (32, 32, 3) that the model is surest of and right about, and its class."""
+    from cifar_model.predictor import Predictor
+    from cifar_model.sources import load_source
+
+    test = load_source("digits").test
+    probabilities = Predictor.load(digits_model).probabilities(test.images)
+    own = probabilities[np.arange(len(test)), test.labels]
+    best = int(own.argmax())
+    assert probabilities[best].argmax() == test.labels[best]
+    return test.images[best], int(test.labels[best])
+
+
+@pytest.fixture(scope="session")
 def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
     """Address of the whole application on Ray Serve, with endpoints and page."""
     from ray import serve

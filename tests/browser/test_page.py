@@ -43,13 +43,14 @@ def page(chromium, served):
 
 
 @pytest.fixture
-def digit_file(tmp_path) -> tuple[Path, str]:
-    from cifar_model.sources import load_source
-
-    test = load_source("digits").test
+def digit_file(tmp_path, sure_digit) -> tuple[Path, str]:
+    """The digit in the middle of a wide picture, and its class."""
+    image, label = sure_digit
+    wide = Image.new("RGB", (320, 240))
+    wide.paste(Image.fromarray(image).resize((240, 240)), (40, 0))
     path = tmp_path / "digit.png"
-    Image.fromarray(test.images[0]).resize((320, 240)).save(path)
-    return path, str(test.labels[0])
+    wide.save(path)
+    return path, str(label)
 
 
 def upload(page: Page, path: Path) -> None:

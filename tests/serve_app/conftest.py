@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -39,19 +39,10 @@ def client(request: pytest.FixtureRequest) -> httpx.Client:
 
 
 @pytest.fixture(scope="session")
-def digit() -> tuple[np.ndarray, int]:
-    """A test image that the model was not trained on, (32, 32, 3), and its class."""
-    from cifar_model.sources import load_source
-
-    test = load_source("digits").test
-    return test.images[0], int(test.labels[0])
-
-
-@pytest.fixture(scope="session")
-def png(digit: tuple[np.ndarray, int]) -> bytes:
+def png(sure_digit: tuple[np.ndarray, int]) -> bytes:
     """The digit as a PNG of 96x64 pixels: larger than the network's square, and not square."""
     wide = Image.new("RGB", (96, 64))
-    wide.paste(Image.fromarray(digit[0]).resize((64, 64), Image.Resampling.NEAREST), (16, 0))
+    wide.paste(Image.fromarray(sure_digit[0]).resize((64, 64), Image.Resampling.NEAREST), (16, 0))
     return encode(wide, "PNG")
 
 
@@ -60,6 +51,3 @@ def encode(image: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind)
     return buffer.getvalue()
-
-
-Post = Callable[..., httpx.Response]

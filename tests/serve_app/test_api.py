@@ -29,14 +29,14 @@ def expected(predictor, png):
     return predictor.probabilities([fit_to_square(picture, 32)])[0]
 
 
-def test_classify_answers_with_the_models_own_probabilities(client, png, digit, expected):
+def test_classify_answers_with_the_models_own_probabilities(client, png, sure_digit, expected):
     answer = client.post("/v1/classify", files={"file": ("digit.png", png, "image/png")})
     assert answer.status_code == 200
     body = answer.json()
     assert body["model"] == "two-workers"
     order = np.argsort(-expected)[:5]
     assert [p["index"] for p in body["predictions"]] == order.tolist()
-    assert body["predictions"][0]["label"] == str(digit[1])
+    assert body["predictions"][0]["label"] == str(sure_digit[1])
     found = [p["probability"] for p in body["predictions"]]
     assert found == pytest.approx(expected[order].tolist(), rel=1e-3, abs=1e-6)
 
@@ -125,6 +125,12 @@ def test_what_is_no_picture_gets_a_4xx_in_the_one_error_shape(
     assert answer.status_code == status
     error = answer.json()["error"]
     assert error["code"] == code and error["message"]
+
+
+def test_a_body_without_a_declared_length_is_limited_too(client):
+    answer = client.post("/v1/classify", content=iter([bytes(2**20)] * 11), headers=PNG)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from serve_app.problems import Problem
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (24, 40, 3), np.uint8)
+SMOOTH = np.linspace(0, 255, 24 * 40 * 3).reshape(24, 40, 3).astype(np.uint8)
 
 
 def encoded(image, kind, **options):
@@ -36,10 +37,10 @@ def png_claiming(width, height):
     ("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 95})]
 )
 def test_the_three_formats_are_decoded(kind, options):
-    picture = decode_image(encoded(Image.fromarray(NOISE), kind, **options))
+    picture = decode_image(encoded(Image.fromarray(SMOOTH), kind, **options))
     assert picture.shape == (24, 40, 3) and picture.dtype == np.uint8
-    error = np.abs(picture.astype(int) - NOISE).mean()
-    assert error < 40 if kind == "JPEG" else error == 0
+    error = np.abs(picture.astype(int) - SMOOTH).max()
+    assert error <= (6 if kind == "JPEG" else 0)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "RGBA", "LA"])
@@ -83,7 +84,7 @@ def test_an_animation_shows_its_first_frame():
         (encoded(Image.fromarray(NOISE), "GIF"), 415, "unsupported_image"),
         (encoded(Image.fromarray(NOISE), "BMP"), 415, "unsupported_image"),
         (encoded(Image.fromarray(NOISE), "PNG")[:300], 400, "damaged_image"),
-        (encoded(Image.fromarray(NOISE), "JPEG")[:400], 400, "damaged_image"),
+        (encoded(Image.fromarray(NOISE), "JPEG")[:-200], 400, "damaged_image"),
         (png_claiming(100_000, 100_000), 413, "image_too_large"),
         (png_claiming(8_000, 8_000), 413, "image_too_large"),
         (png_claiming(64, 64), 400, "damaged_image"),

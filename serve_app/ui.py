@@ -22,17 +22,6 @@ THEME = gr.themes.Soft(
 )
 
 
-class UncheckedImage(gr.Image):
-    """Gives the path of what was uploaded: gr.Image would open it with every decoder there is,
-    and call a file that is no picture an internal error."""
-
-    is_template = True  # the page shows it as its parent
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the uploaded file in Gradio's cache."""
-        return None if payload is None else payload.path
-
-
 def build_ui(backend: Backend) -> gr.Blocks:
     """The page's Blocks."""
     config = backend.config
@@ -64,11 +53,13 @@ def build_ui(backend: Backend) -> gr.Blocks:
         )
         with gr.Row():
             with gr.Column():
-                picture = UncheckedImage(
+                picture = gr.Image(
+                    type="filepath",
                     sources=["upload", "clipboard", "webcam"],
                     label="Picture",
                     height=320,
                 )
+                picture.preprocess = uploaded_path
                 with gr.Row():
                     explained = gr.Dropdown([BEST, *classes], value=BEST, label="Class to explain")
                     layer = gr.Dropdown(
@@ -104,3 +95,12 @@ def build_ui(backend: Backend) -> gr.Blocks:
         )
     blocks.queue(max_size=256, default_concurrency_limit=16)
     return blocks
+
+
+def uploaded_path(payload: ImageData | None) -> str | None:
+    """The path of an uploaded file in Gradio's cache, for our own decoder.
+
+    gr.Image itself would open the file with every decoder there is, and call one that is no picture
+    an internal error. (A subclass of it would make Gradio write a .pyi file beside this one.)
+    """
+    return None if payload is None else payload.path

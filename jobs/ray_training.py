@@ -6,6 +6,7 @@ The driver imports no PyTorch: it only sends the plan and the data. Each worker 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,8 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
     from cifar_model.training import Placement, build_trainer, fit, quiet_lightning
 
     quiet_lightning()
+    # Some of Ray Train's loggers are out of reach of its own log level.
+    logging.disable(logging.INFO)
     task = config["task"]
     placement = Placement(
         strategy=RayDDPStrategy(gradient_as_bucket_view=True),

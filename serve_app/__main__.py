@@ -6,6 +6,7 @@ python -m serve_app --model runs/first/model
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import threading
@@ -46,6 +47,7 @@ def serve_forever(model: Path, host: str, port: int) -> None:
     start_ray()
     from ray import serve
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     print("Starting the replicas; they import PyTorch and load the model", flush=True)
     serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
     try:

@@ -15,6 +15,7 @@ from serve_app.images import decode_image
 from serve_app.problems import Problem
 
 BEST = "the best class"
+BUTTONS = ["download", "fullscreen"]
 SEEN_SIDE = 160  # pixels on the page
 # System fonts: the page asks no other host for anything.
 THEME = gr.themes.Soft(
@@ -74,10 +75,15 @@ def build_ui(backend: Backend) -> gr.Blocks:
             with gr.Column():
                 labels = gr.Label(label="Classes")
                 overlay = gr.Image(
-                    label="Where the evidence is (Grad-CAM)", format="png", height=320
+                    elem_id="overlay",
+                    label="Evidence (Grad-CAM)",
+                    format="png",
+                    height=320,
+                    buttons=BUTTONS,
                 )
                 seen = gr.Image(
-                    label=f"What the network sees ({config.image_size}x{config.image_size})",
+                    label=f"Seen: {config.image_size}x{config.image_size}",
+                    buttons=BUTTONS,
                     format="png",
                     height=SEEN_SIDE + 40,
                 )

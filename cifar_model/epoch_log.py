@@ -1,14 +1,18 @@
-"""The Lightning callback that prints one line an epoch and records it in `history.csv`."""
+"""The Lightning callback that prints a line an epoch and records it in `history.csv`."""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from cifar_model.files import write_whole
 from cifar_model.history import EpochRecord, read_history, write_history
+
+STARTUP = "startup.json"  # beside history.csv: seconds from command to first step
 
 
 class EpochLog(pl.Callback):
@@ -20,11 +24,13 @@ class EpochLog(pl.Callback):
     def __init__(self, path: Path, *, command_started: float | None = None) -> None:
         self.path = path
         self.command_started = command_started
-        self.epoch_started = 0.0
         self.lr = 0.0
+        self.images = 0
+        self.steps_began = self.steps_ended = self.epoch_began = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say that the first step is about to run, and drop records that are about to be redone."""
+        self.epoch_began = time.perf_counter()
         if trainer.is_global_zero:
             kept = [r for r in read_history(self.path) if r.epoch < trainer.current_epoch]
             write_history(self.path, kept)
@@ -35,42 +41,46 @@ class EpochLog(pl.Callback):
                 flush=True,
             )
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
-        self.epoch_started = time.perf_counter()
-
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Note the learning rate that this step uses: at the epoch's end it is the next one's."""
         self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
+        if batch_idx == 0:
+            self.images, self.steps_began = 0, time.perf_counter()
+        self.images += len(batch.global_indices_G)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:
-        """After the very first step, say how long start-up took."""
+        """Note the time; after the very first step, say how long start-up took."""
+        self.steps_ended = time.perf_counter()
         if self.command_started is not None and trainer.is_global_zero:
             waited = time.time() - self.command_started
             print(f"First step done {waited:.1f} s after the command started", flush=True)
+            write_whole(self.path.with_name(STARTUP), json.dumps({"seconds": waited}).encode())
         self.command_started = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print and record the epoch."""
         if not trainer.is_global_zero:
             return
+        now = time.perf_counter()
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
         metrics = {name: float(trainer.callback_metrics[name]) for name in names}
         record = EpochRecord(
             epoch=trainer.current_epoch,
             **metrics,
             lr=self.lr,
-            seconds=time.perf_counter() - self.epoch_started,
+            images_per_second=self.images / (self.steps_ended - self.steps_began),
+            seconds=now - self.epoch_began,
         )
+        self.epoch_began = now
         write_history(self.path, [*read_history(self.path), record])
         print(
             f"Epoch {record.epoch}: "
             f"train loss {record.train_loss:.4f}, train accuracy {record.train_accuracy:.4f}, "
             f"val loss {record.val_loss:.4f}, val accuracy {record.val_accuracy:.4f}, "
-            f"lr {record.lr:.2e}, {record.seconds:.1f} s",
+            f"lr {record.lr:.2e}, {record.images_per_second:.0f} images/s, {record.seconds:.1f} s",
             flush=True,
         )

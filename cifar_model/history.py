@@ -12,7 +12,7 @@ from cifar_model.files import write_whole
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Metrics of one epoch: losses in nats, accuracies in 0..1, `seconds` of wall time."""
+    """Metrics of one epoch: losses in nats, accuracies in 0..1."""
 
     epoch: int  # from 0
     train_loss: float
@@ -20,7 +20,8 @@ class EpochRecord:
     val_loss: float
     val_accuracy: float
     lr: float  # of the epoch's last step
-    seconds: float
+    images_per_second: float  # training images over all workers, validation left out
+    seconds: float  # wall time since the epoch before ended: validation and checkpoint included
 
 
 def read_history(path: Path) -> list[EpochRecord]:

@@ -20,3 +20,4 @@ class RunPlan:
     num_classes: int
     seed: int = 0
     precision: Precision = "auto"  # auto: bf16 where the hardware multiplies it natively
+    channels_last: bool = True  # memory format of the network; False is for comparisons

@@ -55,10 +55,11 @@ def native_precision() -> Literal["32-true", "bf16-mixed"]:
 
 
 def build_network(plan: RunPlan) -> ResNet9:
-    """A freshly initialised network for the plan, in channels-last memory."""
+    """A freshly initialised network for the plan."""
     recipe = plan.recipe
     network = ResNet9(plan.num_classes, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
-    return network.to(memory_format=torch.channels_last)
+    layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+    return network.to(memory_format=layout)
 
 
 def build_trainer(plan: RunPlan, run_folder: Path, placement: Placement) -> pl.Trainer:

@@ -2,6 +2,7 @@
 
 run.json            what was asked for: enough to resume
 history.csv         metrics of each epoch
+startup.json        seconds from the command to the first step
 tensorboard/        the same for TensorBoard, and the learning rate
 checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
 model/              the exported model; its being there means that the run has ended

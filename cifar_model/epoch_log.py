@@ -12,13 +12,12 @@ import pytorch_lightning as pl
 from cifar_model.files import write_whole
 from cifar_model.history import EpochRecord, read_history, write_history
 
-STARTUP = "startup.json"  # beside history.csv: seconds from command to first step
-
 
 class EpochLog(pl.Callback):
     """Prints and records each epoch; on a resumed run it keeps the epochs before the checkpoint.
 
-    command_started: `time.time()` when the user started the run, to say what start-up took.
+    command_started: `time.time()` when the user started the run; then what start-up took is
+        printed and written to `startup.json` beside `history.csv`.
     """
 
     def __init__(self, path: Path, *, command_started: float | None = None) -> None:
@@ -58,7 +57,9 @@ class EpochLog(pl.Callback):
         if self.command_started is not None and trainer.is_global_zero:
             waited = time.time() - self.command_started
             print(f"First step done {waited:.1f} s after the command started", flush=True)
-            write_whole(self.path.with_name(STARTUP), json.dumps({"seconds": waited}).encode())
+            write_whole(
+                self.path.with_name("startup.json"), json.dumps({"seconds": waited}).encode()
+            )
         self.command_started = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

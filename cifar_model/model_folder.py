@@ -27,17 +27,26 @@ from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.resnet9 import ResNet9
 
 WEIGHTS, CARD, HISTORY, REPORT = "model.safetensors", "README.md", "history.csv", "report"
+# The model that comes with the package.
+BUILT_IN = Path(__file__).parent / "pretrained" / "resnet9-cifar10"
 _PACKAGES = ("torch", "pytorch-lightning", "ray", "torchmetrics", "safetensors", "numpy")
 
 
-def export_model(folder: Path, network: ResNet9, config: ModelConfig, history: bytes) -> None:
+def export_model(
+    folder: Path, network: ResNet9, config: ModelConfig, history: bytes, *, half: bool = False
+) -> None:
     """Write a new model folder; it appears whole. FileExistsError if something is there.
 
     history: the content of the run's `history.csv`.
+    half: store weights in float16, in half the space; they are loaded as float32 all the same.
     """
     versions = {name: version(name) for name in _PACKAGES}
     config = replace(config, versions=versions)
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    state = {
+        # Norms and biases are small and some have a wide range: only filters are halved.
+        name: (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
     with new_folder(folder) as aside:
         write_whole(aside / WEIGHTS, save(state, metadata={"format": "pt"}))
         write_whole(aside / HISTORY, history)

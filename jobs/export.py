@@ -1,13 +1,48 @@
-"""From a run's last checkpoint to its model folder."""
+"""From a run's last checkpoint to its model folder, and from there to a smaller one to ship.
+
+python -m jobs.export --model runs/first/model --out pets --name pets
+"""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import TrainingData
+from cifar_model.errors import InputError, one_line_errors
 from cifar_model.run_plan import RunPlan
 from jobs.run_folder import MODEL
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.export",
+        description="Copy a model folder with its weights in half precision. Test metrics are left "
+        "behind: jobs.evaluate measures them again. The last line printed is the new folder.",
+    )
+    parser.add_argument("--model", required=True, help="model folder to copy")
+    parser.add_argument("--out", required=True, help="model folder to write")
+    parser.add_argument("--name", help="of the copy (default: the model's own)")
+    options = parser.parse_args(arguments)
+    with one_line_errors("jobs.export"):
+        print(shrink(Path(options.model).absolute(), Path(options.out).absolute(), options.name))
+
+
+def shrink(model: Path, out: Path, name: str | None) -> Path:
+    """Write a copy of a model folder in half precision; returns it."""
+    from cifar_model.model_folder import HISTORY, export_model, load_model
+
+    if out.exists():
+        raise InputError(f"{out} exists; choose another --out")
+    network, config = load_model(model)
+    metrics = {key: v for key, v in config.metrics.items() if not key.startswith("test_")}
+    config = replace(config, name=name or config.name, metrics=metrics)
+    export_model(out, network, config, (model / HISTORY).read_bytes(), half=True)
+    return out
 
 
 def export_run(
@@ -41,3 +76,7 @@ def export_run(
     history = (folder / HISTORY).read_bytes()
     export_model(folder / MODEL, network_from_checkpoint(plan, checkpoint), config, history)
     return folder / MODEL
+
+
+if __name__ == "__main__":
+    main()

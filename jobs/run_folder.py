@@ -21,6 +21,7 @@ from cifar_model.files import write_whole
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 
+STARTUP = "startup.json"
 RUN, MODEL, IN_PROCESS_CHECKPOINTS = "run.json", "model", "checkpoints"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -112,3 +113,8 @@ def check_same(request: RunRequest, given: dict[str, Any]) -> None:
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint of an in-process run, if there is one."""
     return max(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def startup_seconds(folder: Path) -> float:
+    """Seconds from the command to the first step, as the run recorded them."""
+    return float(json.loads((folder / STARTUP).read_text(encoding="utf-8"))["seconds"])

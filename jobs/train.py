@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cifar_model.data_record import DataRecord
-from cifar_model.dataset import TrainingData, limit_train, split_for_training
+from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import RECIPES, load_recipe
 from cifar_model.run_plan import PRECISIONS, RunPlan
@@ -20,6 +20,7 @@ from cifar_model.sources import load_source
 from jobs import run_folder as runs
 from jobs.connection import usable_cores
 from jobs.export import export_run
+from jobs.in_process import fit_in_process
 from jobs.ray_training import WorkerLayout, fit_on_ray
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
@@ -100,7 +101,7 @@ def train(options: argparse.Namespace) -> Path:
         )
     if options.workers == 0:
         threads = options.cpus_per_worker or usable_cores()
-        checkpoint = _fit_in_process(plan, data, folder, threads, stages)
+        checkpoint = fit_in_process(plan, data, folder, threads, stages)
     else:
         workers = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
         checkpoint = fit_on_ray(plan, data, folder, workers, stages)
@@ -161,27 +162,6 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")
     return request, runs.run_folder(options.storage, name), None
-
-
-def _fit_in_process(
-    plan: RunPlan, data: TrainingData, folder: Path, threads: int, stages: Stages
-) -> Path:
-    """Train without Ray; returns the last checkpoint."""
-    stages.say("Importing PyTorch and Lightning")
-    from pytorch_lightning.callbacks import ModelCheckpoint
-
-    from cifar_model.training import Placement, build_trainer, fit, quiet_lightning
-
-    quiet_lightning()
-    checkpoints = folder / runs.IN_PROCESS_CHECKPOINTS
-    latest = runs.latest_checkpoint(checkpoints)
-    keep = ModelCheckpoint(checkpoints, filename="{epoch:04d}", save_on_train_epoch_end=True)
-    placement = Placement(callbacks=[keep], command_started=stages.started)
-    trainer = build_trainer(plan, folder, placement)
-    fit(plan, data, trainer, threads=threads, checkpoint=latest)
-    last = runs.latest_checkpoint(checkpoints)
-    assert last is not None
-    return last
 
 
 if __name__ == "__main__":

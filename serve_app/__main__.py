@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from cifar_model.errors import InputError, one_line_errors
 from serve_app.settings import apply_serve_settings
@@ -26,15 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m serve_app", description="Serve a model folder on Ray until Ctrl-C."
     )
     add = parser.add_argument
-    add("--model", required=True, help="model folder that jobs.train exported")
+    add(
+        "--model",
+        help="model folder that jobs.train exported (default: the built-in CIFAR-10 model)",
+    )
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     options = parser.parse_args(arguments)
     with one_line_errors("serve_app"):
-        serve_forever(Path(options.model), options.host, options.port)
+        serve_forever(options.model, options.host, options.port)
 
 
-def serve_forever(model: Path, host: str, port: int) -> None:
+def serve_forever(model: str | None, host: str, port: int) -> None:
     """Deploy, print the addresses, and wait for Ctrl-C or SIGTERM."""
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
@@ -43,7 +45,7 @@ def serve_forever(model: Path, host: str, port: int) -> None:
     print("Checking the model and starting Ray", flush=True)
     from serve_app.app import APP, build
 
-    application = build({"model": str(model)})
+    application = build({"model": model} if model else {})
     start_ray()
     from ray import serve
 

@@ -20,17 +20,24 @@ APP = "classifier"
 
 
 def build(arguments: Mapping[str, Any]) -> Application:
-    """The application for `model=FOLDER`; `cores=N` gives each model replica N cores (default 1).
+    """The application for `model=FOLDER` (default: the built-in model).
+
+    `cores=N` gives each model replica N cores (default 1).
 
     InputError for an unknown argument or a folder that holds no usable model.
     """
     unknown = set(arguments) - {"model", "cores"}
-    if unknown or "model" not in arguments:
-        raise InputError(f"serve: expected model=FOLDER and maybe cores=N, got {dict(arguments)}")
-    model, cores = check_model(Path(arguments["model"])), int(arguments.get("cores", 1))
-    options = {"num_cpus": cores}
-    classifier = Classifier.options(ray_actor_options=options).bind(model, cores)  # type: ignore[attr-defined]
-    explainer = Explainer.options(ray_actor_options=options).bind(model, cores)  # type: ignore[attr-defined]
+    if unknown:
+        raise InputError(f"serve: unknown {', '.join(sorted(unknown))}; known: model, cores")
+    cores = str(arguments.get("cores", 1))
+    if not cores.isdecimal() or int(cores) < 1:
+        raise InputError(f"serve: cores={cores}, expected a whole number from 1")
+    from cifar_model.model_folder import BUILT_IN
+
+    model = check_model(Path(arguments.get("model", BUILT_IN)))
+    options = {"num_cpus": int(cores)}
+    classifier = Classifier.options(ray_actor_options=options).bind(model, int(cores))  # type: ignore[attr-defined]
+    explainer = Explainer.options(ray_actor_options=options).bind(model, int(cores))  # type: ignore[attr-defined]
     return ingress(model).bind(classifier, explainer)
 
 

@@ -108,3 +108,15 @@ def test_a_missing_tensor_is_named(folder):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="no folder at"):
         load_model(tmp_path / "absent")
+
+
+def test_half_precision_halves_the_file_and_hardly_changes_the_weights(folder, tmp_path):
+    network, config = load_model(folder)
+    export_model(tmp_path / "half", network, config, b"epoch\n", half=True)
+    size, half = ((f / "model.safetensors").stat().st_size for f in (folder, tmp_path / "half"))
+    assert half < 0.51 * size
+    shrunk, _ = load_model(tmp_path / "half")
+    for name, value in network.state_dict().items():
+        other = shrunk.state_dict()[name]
+        assert other.dtype == value.dtype
+        assert torch.allclose(other, value, rtol=1e-3, atol=1e-6), name

@@ -15,9 +15,11 @@ from serve_app.app import build
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("arguments", [{}, {"modell": "x"}, {"model": "x", "port": "1"}])
-def test_unknown_or_missing_arguments_are_refused(arguments):
-    with pytest.raises(InputError, match="expected model=FOLDER"):
+@pytest.mark.parametrize(
+    "arguments", [{"modell": "x"}, {"model": "x", "port": "1"}, {"cores": "0"}, {"cores": "many"}]
+)
+def test_unknown_or_bad_arguments_are_refused(arguments):
+    with pytest.raises(InputError, match="serve: "):
         build(arguments)
 
 

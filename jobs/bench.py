@@ -1,0 +1,47 @@
+"""Measure this system on this machine, as ratios within one run.
+
+    python -m jobs.bench train --data cifar10 --json bench.json
+
+Nothing else should be running: the variants take turns, so that a slow minute hits all alike, but a
+busy machine still spoils the shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from cifar_model.errors import InputError, one_line_errors
+from cifar_model.files import write_whole
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.bench", description=__doc__)
+    what = parser.add_subparsers(dest="what", required=True)
+    train = what.add_parser("train", help="images/s of training, with and without Ray")
+    add = train.add_argument
+    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
+    add("--rounds", type=int, default=3, help="turns of each variant (default: 3)")
+    add("--steps", type=int, default=6, help="steps of an epoch; each turn has two (default: 6)")
+    add("--cores", type=int, default=2, help="cores that each variant uses (default: 2)")
+    add("--json", help="also write the figures to this file")
+    options = parser.parse_args(arguments)
+    with one_line_errors("jobs.bench"):
+        for name in ("rounds", "steps"):
+            if getattr(options, name) < 1:
+                raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+        if options.cores < 2 or options.cores % 2:
+            raise InputError(f"--cores {options.cores}: expected an even number, to halve it")
+
+        from jobs.bench_train import bench_train
+
+        figures = bench_train(options.data, options.rounds, options.steps, options.cores)
+        if options.json:
+            write_whole(Path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

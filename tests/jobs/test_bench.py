@@ -1,0 +1,53 @@
+"""The benchmark measures every variant for real; how fast they are is not a test's business."""
+
+import json
+
+import pytest
+
+from cifar_model.resnet9 import ResNet9
+from jobs import bench
+from jobs.bench_train import MULTIPLY_ADDS
+
+
+def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    bench.main(f"train --data digits --rounds 1 --steps 1 --json {path}".split())
+    figures = json.loads(path.read_text())
+    assert set(figures) == {
+        "seed_way_img_s", "ray_seed_way_img_s", "ours_img_s", "ours_two_workers_img_s",
+        "ours_over_seed_way", "two_workers_over_one", "matmul_peak_gflops", "share_of_peak",
+        "ray_epoch_overhead", "ray_startup_s",
+    }  # fmt: skip
+    assert all(value > 0 for name, value in figures.items() if not name.startswith("ray_e"))
+    assert figures["ours_over_seed_way"] == pytest.approx(
+        figures["ours_img_s"] / figures["seed_way_img_s"]
+    )
+    shown = capsys.readouterr().out
+    assert "(d) ours, 2 workers" in shown and "matmul peak" in shown
+
+
+def test_the_work_of_an_image_is_counted_from_the_network():
+    import torch
+
+    counted = 0
+
+    def count(module, _inputs, output):
+        nonlocal counted
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            counted += output.numel() * module.weight[0].numel()
+
+    network = ResNet9(10).eval()
+    for module in network.modules():
+        module.register_forward_hook(count)
+    network(torch.zeros(1, 3, 32, 32))
+    assert counted == MULTIPLY_ADDS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [("--rounds 0", "--rounds 0"), ("--cores 3", "an even number"), ("--data x", "--data 'x'")],
+)
+def test_what_cannot_be_measured_is_refused(capsys, arguments, words):
+    with pytest.raises(SystemExit) as stop:
+        bench.main(["train", *arguments.split()])
+    assert stop.value.code == 2 and words in capsys.readouterr().err

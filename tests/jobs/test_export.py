@@ -1,0 +1,26 @@
+"""Shipping a model: half the size, the same answers, and no claim that was not measured on it."""
+
+import numpy as np
+import pytest
+
+from cifar_model.model_config import read_config
+from cifar_model.predictor import Predictor
+from cifar_model.sources import load_source
+from jobs import export
+
+
+def test_a_shrunk_model_answers_as_the_whole_one(digits_model, tmp_path, capsys):
+    out = tmp_path / "small"
+    export.main(["--model", str(digits_model), "--out", str(out), "--name", "small"])
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    images = load_source("digits").test.images[:100]
+    whole, small = (Predictor.load(f).probabilities(images) for f in (digits_model, out))
+    assert np.abs(whole - small).max() < 0.01
+    assert read_config(out).name == "small"
+    assert not any(name.startswith("test_") for name in read_config(out).metrics)
+
+
+def test_nothing_is_overwritten(digits_model, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        export.main(["--model", str(digits_model), "--out", str(tmp_path)])
+    assert stop.value.code == 2 and "choose another --out" in capsys.readouterr().err

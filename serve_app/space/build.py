@@ -3,7 +3,7 @@
 README.md          the front matter that Spaces reads
 app.py             serve_app/space/space_app.py
 requirements.txt   exact pins, no Ray
-models/NAME/       the model folders
+models/00-NAME/       the model folders
 cifar_model/  serve_app/   the files that app.py imports, directly or not
 """
 
@@ -59,8 +59,9 @@ def build(out: Path, models: Mapping[str, Path]) -> Path:
         shutil.copyfile(ROOT / "LICENSE", aside / "LICENSE")
         (aside / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
         (aside / "README.md").write_text(readme(configs, requirements), encoding="utf-8")
-        for name, folder in models.items():
-            copy_model(folder, aside / "models" / name)
+        for number, (name, folder) in enumerate(models.items()):
+            # Numbered, for the first model is the default.
+            copy_model(folder, aside / "models" / f"{number:02d}-{name}")
     return out
 
 

@@ -25,11 +25,13 @@ def main() -> None:
 
     The address is Gradio's own: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, which Spaces set.
     """
-    folders = {folder.name: folder for folder in sorted(MODELS.iterdir()) if folder.is_dir()}
-    predictors = {name: Predictor.load(folder) for name, folder in folders.items()}
-    for predictor in predictors.values():
+    folders, predictors = {}, {}
+    for folder in sorted(path for path in MODELS.iterdir() if path.is_dir()):
+        predictor = Predictor.load(folder)
         size = predictor.config.image_size
         predictor.explain(np.zeros((size, size, 3), np.uint8))
+        folders[predictor.config.name] = folder
+        predictors[predictor.config.name] = predictor
     page = build_ui(InProcess(predictors), folders)
     page.launch(share=False, **page_options())
 

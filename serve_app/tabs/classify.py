@@ -188,10 +188,12 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
     chosen.then(classify, inputs, outputs, api_visibility="private")
     picture.clear(clear, None, outputs, api_visibility="private")
     gr.on(
-        [explained.input, layer.input, method.input, top_k.release, opacity.release],
+        [explained.input, layer.input, method.input, top_k.input, opacity.input],
         again,
         inputs,
         outputs,
+        # Sliders report every step on the way; the last one counts.
+        trigger_mode="always_last",
         api_visibility="private",
         show_progress="minimal",
     )

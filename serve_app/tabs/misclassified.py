@@ -184,19 +184,21 @@ def misclassified_tab(
     show_inputs, show_outputs = [*filters, count], [words, gallery]
     how = [*filters, explained, layer, method, opacity]
     gr.on(
-        [tab.select, true.input, predicted.input, order.input, count.release],
+        [tab.select, true.input, predicted.input, order.input, count.input],
         show,
         show_inputs,
         show_outputs,
         api_name="misclassified",
+        trigger_mode="always_last",
     )
     run.click(explain, how, strips, api_name="explain_misclassified")
     gr.on(
-        [layer.input, method.input, opacity.release, explained.release],
+        [layer.input, method.input, opacity.input, explained.input],
         explain,
         how,
         strips,
         api_visibility="private",
+        trigger_mode="always_last",
     )
     # Strips of another choice must not stand under the new one.
     gr.on(

@@ -111,6 +111,7 @@ def open_page(chromium: Browser):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(address)
         expect(page.get_by_role("heading", name="Image classifier")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("tab", name="Classify").first).to_be_visible(timeout=30_000)
         pages.append((page, address, requests))
         return page
 

@@ -73,7 +73,7 @@ def test_an_example_is_one_click(page):
 def test_a_file_that_is_no_picture_gets_a_message_and_no_answer(page, tmp_path, digit_file):
     upload(page, digit_file[0])
     expect(page.locator("#overlay img")).to_be_visible(timeout=SLOW)
-    page.locator("#picture").get_by_label("Clear").click()
+    page.locator("#picture").get_by_label("Remove Image").click()
     path = tmp_path / "text.png"
     path.write_text("this is text")
     upload(page, path)

@@ -39,7 +39,7 @@ RUN = "; ".join(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
@@ -49,7 +49,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def space_address(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a built Space with two models, the second without a report."""
     from serve_app.space.__main__ import main

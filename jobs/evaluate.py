@@ -66,11 +66,16 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
         folder, evaluation, dataset.test, read_history(model / HISTORY), about, replace=overwrite
     )
     if out is None:
-        update_metrics(model, {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss})
+        metrics = {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss}
+        if evaluation.flip_accuracy is not None:
+            metrics["test_flip_accuracy"] = evaluation.flip_accuracy
+        update_metrics(model, metrics)
     summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    flip = summary["flip_accuracy"]
+    averaged = "" if flip is None else f" ({flip:.2%} averaged with the mirror image)"
     print(
         f"{config.name} on {summary['images']:,} test images of {spec}: "
-        f"accuracy {summary['accuracy']:.2%}, loss {summary['loss']:.4f} nats, "
+        f"accuracy {summary['accuracy']:.2%}{averaged}, loss {summary['loss']:.4f} nats, "
         f"{summary['misclassified']:,} misclassified"
     )
     return folder

@@ -57,6 +57,8 @@ class Recipe:
     padding: Padding = "constant"
     cutout_size: int = 8  # side of the square hole; 0 = none
     cutout_probability: float = 0.0
+    low_resolution: int = 32  # side that images are shrunk to in the first epochs
+    low_resolution_share: float = 0.0  # of the epochs, rounded down to whole ones
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -81,6 +83,13 @@ class Recipe:
             0 <= self.cutout_probability <= 1,
             "cutout_probability",
             self.cutout_probability,
+            "in [0, 1]",
+        )
+        _check(8 <= self.low_resolution <= 32, "low_resolution", self.low_resolution, "8 to 32")
+        _check(
+            0 <= self.low_resolution_share <= 1,
+            "low_resolution_share",
+            self.low_resolution_share,
             "in [0, 1]",
         )
         if self.augmentation == "albumentations" and self.flip == "alternating":

@@ -10,6 +10,8 @@ from cifar_model.recipe import Recipe
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "32-true", "bf16-mixed")
+Compile = Literal["auto", "on", "off"]
+COMPILES: tuple[Compile, ...] = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -20,4 +22,5 @@ class RunPlan:
     num_classes: int
     seed: int = 0
     precision: Precision = "auto"  # auto: bf16 where the hardware multiplies it natively
+    compile: Compile = "auto"  # auto: torch.compile on GPUs; on a CPU it takes longer than it saves
     channels_last: bool = True  # memory format of the network; False is for comparisons

@@ -107,7 +107,11 @@ def fit(
     if threads:
         torch.set_num_threads(threads)
     pl.seed_everything(plan.seed, verbose=False)
-    module = LitClassifier(build_network(plan), plan.recipe, seed=plan.seed)
+    network = build_network(plan)
+    if plan.compile == "on" or (plan.compile == "auto" and torch.cuda.is_available()):
+        # In place: names of parameters, and so checkpoints, stay as they are.
+        network.compile()
+    module = LitClassifier(network, plan.recipe, seed=plan.seed)
     trainer.fit(
         module,
         datamodule=ImageDataModule(data, plan.recipe, seed=plan.seed),

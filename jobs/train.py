@@ -15,7 +15,7 @@ from cifar_model.data_record import DataRecord
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import RECIPES, load_recipe
-from cifar_model.run_plan import PRECISIONS, RunPlan
+from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan
 from cifar_model.sources import load_source
 from jobs import run_folder as runs
 from jobs.connection import usable_cores
@@ -58,6 +58,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="auto: bf16 where the hardware has it, else float32 (default: auto)",
     )
     add(
+        "--compile",
+        choices=COMPILES,
+        default="auto",
+        help="torch.compile the network; auto: on GPUs (default: auto)",
+    )
+    add(
         "--workers",
         type=int,
         default=2,
@@ -90,7 +96,7 @@ def train(options: argparse.Namespace) -> Path:
         dataset = limit_train(dataset, request.train_limit, seed=request.seed)
     data = split_for_training(dataset)
     classes = len(dataset.class_names)
-    plan = RunPlan(request.recipe, classes, request.seed, request.precision)
+    plan = RunPlan(request.recipe, classes, request.seed, request.precision, options.compile)
     fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)

@@ -1,6 +1,7 @@
 """Short seeded runs: their losses are golden, and resuming changes nothing."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def test_losses_of_a_short_seeded_run_are_golden(tmp_path, data, name):
     history, _ = run(tmp_path, data, chosen)
     found = [[r.train_loss, r.val_loss] for r in history]
     np.testing.assert_allclose(found, GOLDEN[name], rtol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_a_compiled_network_learns_alike_and_leaves_an_ordinary_checkpoint(tmp_path, data):
+    chosen = replace(plan(epochs=1), compile="on")
+    eager, _ = run(tmp_path / "eager", data, plan(epochs=1))
+    history, module = run(tmp_path, data, chosen)
+    assert module.network._compiled_call_impl is not None
+    assert history[0].train_loss == pytest.approx(eager[0].train_loss, rel=0.01)
+    network = network_from_checkpoint(chosen, tmp_path / "epoch=0.ckpt")
+    assert list(network.state_dict()) == list(module.network.state_dict())
 
 
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, data):

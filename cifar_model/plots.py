@@ -79,6 +79,29 @@ def misclassified_grid(
     _save(figure, path)
 
 
+def range_test(
+    path: Path,
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    smoothed: NDArray[np.float64],
+    suggestion: float | None,
+) -> None:
+    """Loss against learning rate, with the suggested rate marked."""
+    figure, axes = _figure(8, 4.5)
+    axes.plot(lrs, losses, color=TRAIN_COLOUR, alpha=0.35, linewidth=1, label="of each step")
+    axes.plot(lrs, smoothed, color=TRAIN_COLOUR, label="smoothed")
+    if suggestion is not None:
+        at = smoothed[list(lrs).index(suggestion)]
+        axes.plot(suggestion, at, "o", color=VAL_COLOUR, label=f"suggested: {suggestion:.3g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats)", title="Range test")
+    # A diverging end would flatten all that matters.
+    low, high = float(smoothed.min()), float(smoothed[: len(smoothed) // 3].max())
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
 def _figure(
     width: float, height: float, *, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:

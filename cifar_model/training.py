@@ -67,26 +67,40 @@ def build_trainer(plan: RunPlan, run_folder: Path, placement: Placement) -> pl.T
 
     run_folder: where `history.csv` and `tensorboard/` go; rank 0 writes them.
     """
+    options = trainer_options(plan, placement)
+    # First: a diverged epoch must not be reported or saved by the others.
+    log = EpochLog(run_folder / HISTORY, command_started=placement.command_started)
+    options["callbacks"].insert(0, log)
     return pl.Trainer(
+        **options,
         max_epochs=plan.recipe.epochs,
-        accelerator="auto",
-        devices=placement.devices,
-        strategy=placement.strategy,
-        plugins=list(placement.plugins),
-        callbacks=[
-            EpochLog(run_folder / HISTORY, command_started=placement.command_started),
-            *placement.callbacks,
-        ],
-        precision=native_precision() if plan.precision == "auto" else plan.precision,
         logger=TensorBoardLogger(run_folder, name="tensorboard", version=""),
         log_every_n_steps=10,
-        # `ImageDataModule` deals out the data itself, each image once.
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in placement.callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
+
+
+def trainer_options(plan: RunPlan, placement: Placement) -> dict[str, Any]:
+    """What every Lightning Trainer of this project is given."""
+    return {
+        "accelerator": "auto",
+        "devices": placement.devices,
+        "strategy": placement.strategy,
+        "plugins": list(placement.plugins),
+        "callbacks": list(placement.callbacks),
+        "precision": native_precision() if plan.precision == "auto" else plan.precision,
+        # `ImageDataModule` deals out the data itself, each image once.
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+
+
+def use_threads(threads: int | None) -> None:
+    """Give this process so many CPU threads; None leaves torch's default."""
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def fit(
@@ -104,8 +118,7 @@ def fit(
 
     threads: CPU threads of this process; None leaves torch's default.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     pl.seed_everything(plan.seed, verbose=False)
     network = build_network(plan)
     if plan.compile == "on" or (plan.compile == "auto" and torch.cuda.is_available()):

@@ -3,6 +3,7 @@
 run.json            what was asked for: enough to resume
 history.csv         metrics of each epoch
 startup.json        seconds from the command to the first step
+diverged.txt        why training ended early, if its loss became no number
 tensorboard/        the same for TensorBoard, and the learning rate
 checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
 model/              the exported model; its being there means that the run has ended
@@ -21,7 +22,7 @@ from cifar_model.files import write_whole
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 
-STARTUP = "startup.json"
+STARTUP, DIVERGED = "startup.json", "diverged.txt"
 RUN, MODEL, IN_PROCESS_CHECKPOINTS = "run.json", "model", "checkpoints"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

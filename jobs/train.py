@@ -88,7 +88,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def train(options: argparse.Namespace) -> Path:
     """Run the whole job and return the exported model's folder."""
     stages = Stages(time.time())
-    check_layout(options)
+    layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
+    layout.check()
     request, folder, begun_on = _settle(options)
     stages.say(f"Reading {request.data}")
     dataset = load_source(request.data, image_size=request.image_size)
@@ -109,8 +110,7 @@ def train(options: argparse.Namespace) -> Path:
         threads = options.cpus_per_worker or usable_cores()
         checkpoint = fit_in_process(plan, data, folder, threads, stages)
     else:
-        workers = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
-        checkpoint = fit_on_ray(plan, data, folder, workers, stages)
+        checkpoint = fit_on_ray(plan, data, folder, layout, stages)
     stages.say("Exporting the model")
     record = DataRecord(
         source=request.data,
@@ -120,16 +120,6 @@ def train(options: argparse.Namespace) -> Path:
         test_images=len(dataset.test),
     )
     return export_run(folder, plan, dataset.class_names, data, record, checkpoint)
-
-
-def check_layout(options: argparse.Namespace) -> None:
-    """InputError for numbers of workers, cores or GPUs that can't be."""
-    if options.workers < 0:
-        raise InputError(f"--workers {options.workers}: expected 0 or more")
-    if options.cpus_per_worker is not None and options.cpus_per_worker < 1:
-        raise InputError(f"--cpus-per-worker {options.cpus_per_worker}: expected 1 or more")
-    if options.gpus_per_worker is not None and options.gpus_per_worker < 0:
-        raise InputError(f"--gpus-per-worker {options.gpus_per_worker:g}: expected 0 or more")
 
 
 def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:

@@ -29,7 +29,9 @@ class LitClassifier(pl.LightningModule):
         super().__init__()
         self.network, self.recipe, self.seed = network, recipe, seed
         classes = network.num_classes
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # By default torchmetrics drops losses that are no numbers, and divergence would not show.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
 

@@ -24,9 +24,8 @@ from cifar_model.lit_classifier import LitClassifier
 from cifar_model.run_plan import RunPlan, Sweep
 from cifar_model.training import Placement, build_network, trainer_options, use_threads
 
-RULE = (
-    "the rate at which the smoothed loss falls fastest per factor of the rate, before its minimum"
-)
+# Relative to itself: a loss that starts high falls fast while nothing is learned yet.
+RULE = "where the smoothed loss falls fastest, both on logarithmic scales, before its minimum"
 SMOOTHING = 5  # steps on either side that a smoothed value averages over
 DIVERGED = 1.25  # times the first loss, at which the sweep stops
 LEAST_FALL = 0.1  # share of the first loss by which a usable curve falls
@@ -74,7 +73,7 @@ class RangeTest:
         if self.problem:
             return None
         smoothed = self.smoothed
-        falling = np.gradient(smoothed, np.log(self.lrs))[: int(smoothed.argmin())]
+        falling = np.gradient(np.log(smoothed), np.log(self.lrs))[: int(smoothed.argmin())]
         return self.lrs[int(falling.argmin())]
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -97,6 +97,11 @@ class Recipe:
                 "recipe: flip 'alternating' needs augmentation 'batched': the albumentations "
                 "pipeline has no memory of the epoch before"
             )
+
+    def with_peak_lr(self, peak_lr: float) -> Recipe:
+        """The same at another peak learning rate, Muon's auxiliary one in proportion."""
+        auxiliary_lr = self.auxiliary_lr * peak_lr / self.peak_lr
+        return replace(self, peak_lr=peak_lr, auxiliary_lr=auxiliary_lr)
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON-ready values; `from_json` gives an equal one back."""

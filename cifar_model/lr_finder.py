@@ -24,8 +24,10 @@ from cifar_model.lit_classifier import LitClassifier
 from cifar_model.run_plan import RunPlan, Sweep
 from cifar_model.training import Placement, build_network, trainer_options, use_threads
 
-# Relative to itself: a loss that starts high falls fast while nothing is learned yet.
-RULE = "where the smoothed loss falls fastest, both on logarithmic scales, before its minimum"
+# Not the steepest point: a loss that starts above chance falls fastest before anything is learned.
+# Not the minimum: along a flat bottom, noise decides where it lies.
+MADE = 0.95
+RULE = f"the smallest rate at which the smoothed loss has made {MADE:.0%} of its fall"
 SMOOTHING = 5  # steps on either side that a smoothed value averages over
 DIVERGED = 1.25  # times the first loss, at which the sweep stops
 LEAST_FALL = 0.1  # share of the first loss by which a usable curve falls
@@ -73,8 +75,8 @@ class RangeTest:
         if self.problem:
             return None
         smoothed = self.smoothed
-        falling = np.gradient(np.log(smoothed), np.log(self.lrs))[: int(smoothed.argmin())]
-        return self.lrs[int(falling.argmin())]
+        first, lowest = smoothed[SMOOTHING], smoothed.min()
+        return self.lrs[int(np.argmax(smoothed <= first - MADE * (first - lowest)))]
 
     def to_json(self) -> dict[str, Any]:
         """The content of lr_find.json, less what was swept."""

@@ -123,29 +123,28 @@ def find_on_ray(
     task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
     try:
         result = torch_trainer(sweep_worker, task, workers, gpus).fit()
-        return json.loads(result.metrics["range_test"])
+        return result.return_value  # of the first worker
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def sweep_worker(config: dict[str, WorkerTask]) -> None:
-    """One Ray Train worker of a range test: all report the same."""
-    import ray.train
+def sweep_worker(config: dict[str, WorkerTask]) -> dict[str, Any]:
+    """One Ray Train worker of a range test: all find the same."""
+    import ray
     from ray.train.lightning import prepare_trainer
 
     from cifar_model.lr_finder import range_test
 
     task = config["task"]
     assert task.sweep is not None
-    found = range_test(
+    return range_test(
         task.plan,
         ray.get(task.data),
         task.sweep,
         ray_placement(task),
         threads=task.threads,
         prepare=prepare_trainer,
-    )
-    ray.train.report({"range_test": json.dumps(found.to_json())})
+    ).to_json()
 
 
 def write(out: Path, found: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ def fit_workers(task: WorkerTask, workers: int, gpus: float, callbacks: Sequence
 
 
 def torch_trainer(
-    worker: Callable[[dict[str, WorkerTask]], None],
+    worker: Callable[[dict[str, WorkerTask]], Any],
     task: WorkerTask,
     workers: int,
     gpus: float,

@@ -141,7 +141,8 @@ def run(options: argparse.Namespace) -> Path:
         if search.lr is None and search.lr_band is None:
             stages.say("Finding the learning rate to search around")
             plan = RunPlan(search.recipe, classes, search.seed, search.precision)
-            search = replace(search, lr=find_lr(plan, ref, layout.workers, cpus, gpus, folder))
+            alone = replace(layout, cpus_each=None).resources(cluster.resources)[0]
+            search = replace(search, lr=find_lr(plan, ref, layout.workers, alone, gpus, folder))
             write_request(folder, search)
         dimensions = [lr_dimension(search), *others]
         trial_plan = TrialPlan(

@@ -21,8 +21,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from cifar_model.data import ImageDataModule
 from cifar_model.dataset import TrainingData
 from cifar_model.epoch_log import EpochLog
+from cifar_model.history import HISTORY
 from cifar_model.lit_classifier import LitClassifier
-from cifar_model.model_folder import HISTORY
 from cifar_model.resnet9 import ResNet9
 from cifar_model.run_plan import RunPlan
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from cifar_model.dataset import ImageDataset
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.model_config import ModelConfig, read_config
-from cifar_model.model_folder import HISTORY, REPORT, update_metrics
+from cifar_model.model_folder import REPORT, update_metrics
 from cifar_model.sources import load_source
 
 
@@ -55,7 +55,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     from tqdm import tqdm
 
     from cifar_model.evaluation import evaluate, write_report
-    from cifar_model.history import read_history
+    from cifar_model.history import HISTORY, read_history
     from cifar_model.predictor import Predictor
 
     predictor = Predictor.load(model)

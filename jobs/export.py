@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def shrink(model: Path, out: Path, name: str | None = None, note: str | None = None) -> Path:
     """Write a copy of a model folder in half precision; returns it."""
-    from cifar_model.model_folder import HISTORY, export_model, load_model
+    from cifar_model.history import HISTORY
+    from cifar_model.model_folder import export_model, load_model
 
     if out.exists():
         raise InputError(f"{out} exists; choose another --out")
@@ -56,9 +57,9 @@ def export_run(
     checkpoint: Path,
 ) -> Path:
     """Write FOLDER/model, named for the run, with the metrics of its last epoch."""
-    from cifar_model.history import read_history
+    from cifar_model.history import HISTORY, read_history
     from cifar_model.model_config import ModelConfig
-    from cifar_model.model_folder import HISTORY, export_model
+    from cifar_model.model_folder import export_model
     from cifar_model.training import network_from_checkpoint
 
     records = read_history(folder / HISTORY)

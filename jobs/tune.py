@@ -22,8 +22,7 @@ from typing import Any
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
-from cifar_model.history import read_history
-from cifar_model.model_folder import HISTORY
+from cifar_model.history import HISTORY, read_history
 from cifar_model.recipe import RECIPES, Recipe, from_json, load_recipe
 from cifar_model.run_plan import PRECISIONS, Precision, RunPlan, Sweep
 from cifar_model.sources import load_source

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cifar_model.history import EpochRecord, read_history
-from cifar_model.model_folder import HISTORY
+from cifar_model.history import HISTORY, EpochRecord, read_history
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import Precision, RunPlan
 from jobs.ray_training import WorkerTask, fit_workers

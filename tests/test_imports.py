@@ -65,6 +65,9 @@ STAYS_LIGHT = {
     },
     "cifar_model.training": {"albumentations", "ray", "gradio"},
     "jobs.train": {"torch", "ray", "pytorch_lightning", "matplotlib"},
+    "jobs.lr_find": {"torch", "ray", "pytorch_lightning", "matplotlib"},
+    "jobs.tune": {"torch", "ray", "pytorch_lightning", "matplotlib", "optuna"},
+    "jobs.bench": {"torch", "ray", "pytorch_lightning"},
     "jobs.evaluate": {"ray", "pytorch_lightning", "gradio"},
     "serve_app.__main__": {"torch", "ray", "gradio"},
 }  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.errors import TrainingDiverged
 from cifar_model.history import read_history
 from cifar_model.lit_classifier import LitClassifier
 from cifar_model.recipe import load_recipe
@@ -103,6 +104,14 @@ def test_metrics_are_those_of_a_recount(tmp_path, data):
     )
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     assert history[-1].val_loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_its_reason_and_without_a_checkpoint(
+    tmp_path, data
+):
+    with pytest.raises(TrainingDiverged, match=r"training diverged.*epoch 0.*lower the learning"):
+        run(tmp_path, data, plan(weight_decay=1e30))
+    assert not list(tmp_path.glob("*.ckpt"))
 
 
 def test_checkpoints_hold_plain_values_and_tensors_only(tmp_path, data):

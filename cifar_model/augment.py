@@ -173,6 +173,28 @@ def shrink(images_BCHW: Tensor, recipe: Recipe, epoch: int) -> Tensor:
     return F.interpolate(images_BCHW, (side, side), mode="bilinear", antialias=True)
 
 
+def preview(
+    images_BHWC: NDArray[np.uint8], recipe: Recipe, normalisation: Normalisation, *, seed: int
+) -> NDArray[np.uint8]:
+    """Augmented versions of images (B, S, S, 3) uint8 as pictures again, for people to look at.
+
+    They are drawn by what the recipe trains with. ImportError where that is albumentations, and it
+    is not installed.
+    """
+    size = images_BHWC.shape[1]
+    if recipe.augmentation == "albumentations":
+        pipeline = albumentations_pipeline(recipe, size, normalisation, seed=seed)
+        augmented = torch.stack([pipeline(image) for image in images_BHWC])
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        indices = torch.arange(len(images_BHWC))
+        draws = draw(recipe, size, indices, epoch=seed, seed=seed, generator=generator)
+        augmented = apply(torch.from_numpy(images_BHWC), draws, recipe, normalisation)
+    mean, std = torch.tensor(normalisation.mean), torch.tensor(normalisation.std)
+    pixels = (augmented.permute(0, 2, 3, 1) * std + mean) * 255
+    return pixels.round().clamp(0, 255).to(torch.uint8).numpy()
+
+
 def _within(offsets: Tensor, length: int) -> Tensor:
     return (offsets >= 0) & (offsets < length)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
-from cifar_model.layers import EXPLAINABLE_LAYERS
+from cifar_model.layers import DEFAULT_METHOD, EXPLAINABLE_LAYERS, EXPLANATION_METHODS
 from cifar_model.resnet9 import ResNet9
 
 
@@ -26,16 +26,26 @@ class GradCam:
         self._lock = threading.Lock()
 
     def __call__(
-        self, images_1CHW: torch.Tensor, class_index: int, layer: str
+        self,
+        images_1CHW: torch.Tensor,
+        class_index: int,
+        layer: str,
+        method: str = DEFAULT_METHOD,
     ) -> NDArray[np.float32]:
-        """The map (S, S) in 0..1 of one normalised image (1, 3, S, S) for one class and layer."""
-        from pytorch_grad_cam import GradCAM
+        """The map (S, S) in 0..1 of one normalised image (1, 3, S, S) for one class and layer.
+
+        method: one of `layers.EXPLANATION_METHODS`; Eigen-CAM is the same for every class.
+        """
+        from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         check_layer(layer)
+        kinds = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "eigencam": EigenCAM}
+        if method not in kinds:
+            raise InputError(f"method {method!r}: expected one of {', '.join(EXPLANATION_METHODS)}")
         with self._lock, torch.enable_grad():
             target_layer = self._network.get_submodule(layer)
-            with GradCAM(self._network, [target_layer]) as cam:
+            with kinds[method](self._network, [target_layer]) as cam:
                 # A copy: on the CPU the package overwrites what it is given.
                 maps = cam(images_1CHW.clone(), [ClassifierOutputTarget(class_index)])
         return np.asarray(maps[0], dtype=np.float32)

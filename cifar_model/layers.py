@@ -1,4 +1,4 @@
-"""Names of the network's layers that Grad-CAM can explain; readable without PyTorch."""
+"""Names of the layers that can be explained, and of the methods; readable without PyTorch."""
 
 from __future__ import annotations
 
@@ -9,3 +9,6 @@ from typing import Literal, get_args
 LayerName = Literal["res2", "layer3", "layer2", "res1", "layer1"]
 EXPLAINABLE_LAYERS: tuple[LayerName, ...] = get_args(LayerName)
 DEFAULT_LAYER: LayerName = "res2"
+MethodName = Literal["gradcam", "gradcam++", "eigencam"]
+EXPLANATION_METHODS: tuple[MethodName, ...] = get_args(MethodName)
+DEFAULT_METHOD: MethodName = "gradcam"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cifar_model.explain import GradCam
 from cifar_model.framing import Picture
-from cifar_model.layers import DEFAULT_LAYER
+from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
 from cifar_model.model_config import ModelConfig
 from cifar_model.model_folder import load_model
 from cifar_model.normalisation import normalise
@@ -31,6 +31,7 @@ class Explanation:
     probabilities: NDArray[np.float32]  # (K,), sum 1
     class_index: int
     layer: str
+    method: str
     map: NDArray[np.float32]  # (S, S) over the square that the network saw, 0..1
 
 
@@ -63,18 +64,22 @@ class Predictor:
         return softmax(self.logits(framed))
 
     def explain(
-        self, framed: Picture, *, class_index: int | None = None, layer: str = DEFAULT_LAYER
+        self,
+        framed: Picture,
+        *,
+        class_index: int | None = None,
+        layer: str = DEFAULT_LAYER,
+        method: str = DEFAULT_METHOD,
     ) -> Explanation:
         """Grad-CAM of one framed picture (S, S, 3).
 
         class_index: the class to explain; None for the most probable one.
-        layer: one of `resnet9.EXPLAINABLE_LAYERS`.
+        layer: one of `layers.EXPLAINABLE_LAYERS`; method: one of `layers.EXPLANATION_METHODS`.
         """
         probabilities = self.probabilities([framed])[0]
         target = int(probabilities.argmax()) if class_index is None else class_index
-        return Explanation(
-            probabilities, target, layer, self.grad_cam(self._input([framed]), target, layer)
-        )
+        found = self.grad_cam(self._input([framed]), target, layer, method)
+        return Explanation(probabilities, target, layer, method, found)
 
     def _input(self, framed: Framed) -> torch.Tensor:
         images = torch.from_numpy(np.asarray(framed)).to(self.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,3 +28,19 @@ def explained_picture(picture: Picture, explanation: Explanation, opacity: float
     """The picture, at its own resolution, with the map over the square that the network saw."""
     whole = place_map(explanation.map, picture.shape[:2])
     return overlay(picture, whole, opacity=opacity)
+
+
+def enlarged(picture: Picture, side: int) -> Picture:
+    """A small picture in whole pixels, about `side` pixels wide: the browser would blur them."""
+    factor = max(1, side // picture.shape[1])
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def side_by_side(pictures: Sequence[Picture], *, gap: int = 8) -> NDArray[np.uint8]:
+    """Pictures of one height in a row, RGBA (H, W, 4), with transparent gaps between them."""
+    space = np.zeros((pictures[0].shape[0], gap, 4), np.uint8)
+    parts = []
+    for picture in pictures:
+        alpha = np.full((*picture.shape[:2], 1), 255, np.uint8)
+        parts += [space, np.concatenate([picture, alpha], axis=2)]
+    return np.concatenate(parts[1:], axis=1)

@@ -59,7 +59,7 @@ TopK = Annotated[int, Query(ge=1, le=1000, description="how many classes to name
 
 def build_api(backend: Backend) -> FastAPI:
     """The FastAPI application; the page is mounted into it elsewhere."""
-    config = backend.config
+    config = next(iter(backend.models.values()))
     api = FastAPI(
         title="Image classifier",
         version="1",

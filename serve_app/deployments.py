@@ -58,10 +58,14 @@ class Explainer:
         size = self._predictor.config.image_size
         self._predictor.explain(np.zeros((size, size, 3), np.uint8), layer=DEFAULT_LAYER)
 
-    async def explain(self, framed: Picture, class_index: int | None, layer: str) -> Explanation:
+    async def explain(
+        self, framed: Picture, class_index: int | None, layer: str, method: str
+    ) -> Explanation:
         """Grad-CAM of one picture (S, S, 3); None explains the most probable class."""
         return await asyncio.to_thread(
-            lambda: self._predictor.explain(framed, class_index=class_index, layer=layer)
+            lambda: self._predictor.explain(
+                framed, class_index=class_index, layer=layer, method=method
+            )
         )
 
     async def ready(self) -> bool:

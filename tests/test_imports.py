@@ -16,6 +16,8 @@ FORBIDDEN = {
     "jobs": {"serve_app", "gradio", "fastapi"},
     "serve_app": {"jobs"},
     "serve_app/ui.py": {"torch", "ray"},
+    "serve_app/tabs": {"torch", "ray"},
+    "serve_app/space": {"ray"},
     "cifar_model/resnet9.py": {"pytorch_lightning", "albumentations", "torchmetrics"},
     "cifar_model/predictor.py": {"pytorch_lightning", "albumentations", "torchmetrics"},
 }
@@ -69,6 +71,8 @@ STAYS_LIGHT = {
     "jobs.tune": {"torch", "ray", "pytorch_lightning", "matplotlib", "optuna"},
     "jobs.bench": {"torch", "ray", "pytorch_lightning"},
     "jobs.evaluate": {"ray", "pytorch_lightning", "gradio"},
+    "cifar_model.report_folder": {"torch", "matplotlib"},
+    "serve_app.space.__main__": {"torch", "ray", "gradio"},
     "serve_app.__main__": {"torch", "ray", "gradio"},
 }  # fmt: skip
 

@@ -1,81 +1,173 @@
-"""The page in a real browser: a picture in, its class and the evidence out."""
+"""What people do on the page, in a real browser, on the served app and on the built Space."""
 
-import shutil
-from pathlib import Path
+import re
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+SLOW = 30_000  # milliseconds, for the first answer on a busy machine
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+def upload(page, path):
+    page.locator("#picture input[type=file]").first.set_input_files(path)
 
 
-@pytest.fixture
-def page(chromium, served):
-    """The page, loaded; at the end every request it made must have gone to our own server."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(served)
-    expect(page.get_by_role("heading", name="Image classifier")).to_be_visible()
-    yield page
-    assert all(url.startswith((served, "blob:", "data:")) for url in requests), requests
-    page.close()
+def open_tab(page, name):
+    """On a phone the last tabs are behind a menu."""
+    tab = page.get_by_role("tab", name=name)
+    if tab.first.is_visible():
+        tab.first.click()
+    else:
+        page.locator(".overflow-menu > button").click()
+        page.locator(".overflow-dropdown button", has_text=name).click()
 
 
-@pytest.fixture
-def digit_file(tmp_path, sure_digit) -> tuple[Path, str]:
-    """The digit in the middle of a wide picture, and its class."""
-    image, label = sure_digit
-    wide = Image.new("RGB", (320, 240))
-    wide.paste(Image.fromarray(image).resize((240, 240)), (40, 0))
-    path = tmp_path / "digit.png"
-    wide.save(path)
-    return path, str(label)
+def choose(page, label, option):
+    """The visible dropdown with this label."""
+    page.get_by_label(label).locator("visible=true").first.click()
+    page.get_by_role("option", name=option, exact=True).click()
 
 
-def upload(page: Page, path: Path) -> None:
-    page.locator("input[type=file]").first.set_input_files(path)
+def top_class(page):
+    return page.get_by_test_id("label-output-value")
+
+
+def overlay_source(page):
+    return page.locator("#overlay img").get_attribute("src", timeout=SLOW)
 
 
 def test_an_uploaded_picture_gets_its_class_and_its_overlay(page, digit_file):
     path, label = digit_file
     upload(page, path)
-    expect(page.get_by_test_id("label-output-value")).to_have_text(label, timeout=30_000)
-    expect(page.get_by_text("%").first).to_be_visible()
+    expect(top_class(page)).to_have_text(label, timeout=SLOW)
     overlay = page.locator("#overlay img")
     expect(overlay).to_be_visible()
     assert overlay.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [320, 240]
+    seen = page.locator("#seen img")
+    assert seen.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [160, 160]
+    expect(page.locator("#faithfulness")).to_contain_text(f"the probability of {label} goes from")
 
 
-def test_a_file_that_is_no_picture_gets_a_message(page, tmp_path):
+def test_another_class_and_opacity_change_the_overlay(page, digit_file):
+    path, label = digit_file
+    upload(page, path)
+    expect(top_class(page)).to_have_text(label, timeout=SLOW)
+    first = overlay_source(page)
+    other = "8" if label != "8" else "3"
+    choose(page, "Class to explain", other)
+    expect(page.locator("#overlay img")).not_to_have_attribute("src", first, timeout=SLOW)
+    second = overlay_source(page)
+    expect(top_class(page)).to_have_text(label)
+    slider = page.get_by_label("range slider for Overlay opacity").locator("visible=true").first
+    slider.focus()
+    slider.press("End")
+    expect(page.locator("#overlay img")).not_to_have_attribute("src", second, timeout=SLOW)
+
+
+def test_an_example_is_one_click(page):
+    page.locator("#examples button").first.click()
+    expect(page.locator("#overlay img")).to_be_visible(timeout=SLOW)
+
+
+def test_a_file_that_is_no_picture_gets_a_message_and_no_answer(page, tmp_path, digit_file):
+    upload(page, digit_file[0])
+    expect(page.locator("#overlay img")).to_be_visible(timeout=SLOW)
+    page.locator("#picture").get_by_label("Clear").click()
     path = tmp_path / "text.png"
     path.write_text("this is text")
     upload(page, path)
-    expect(page.get_by_text("not a PNG, JPEG or WebP").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("not a PNG, JPEG or WebP").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#overlay img")).to_have_count(0)
+    assert page.locator("[data-testid=status-tracker] .error:visible").count() == 0
 
 
-def test_nothing_is_wider_than_a_phone(page, digit_file):
-    page.set_viewport_size({"width": 390, "height": 844})
+def test_the_gallery_is_filtered_and_explained(page):
+    open_tab(page, "Misclassified")
+    words = page.locator("#mistakes-words")
+    expect(words).to_contain_text(re.compile(r"\d+ of \d+ misclassified"), timeout=SLOW)
+    everything = page.locator("#mistakes button img").count()
+    assert everything >= 1
+    true = page.locator("#mistakes .caption-label").first.inner_text().rpartition(" ")[2]
+    choose(page, "True class", true)
+    captions = page.locator("#mistakes .caption-label")
+    expect(words).not_to_contain_text(f"of {everything} misclassified", timeout=SLOW)
+    assert all(text.endswith(f"is {true}") for text in captions.all_inner_texts())
+    page.get_by_role("button", name="Explain them").click()
+    strip = page.locator("#strips img").first
+    expect(strip).to_be_visible(timeout=SLOW)
+    assert strip.evaluate("image => image.naturalWidth") == 3 * 160 + 2 * 8
+
+
+def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
+    open_tab(page, "Report")
+    cell = page.locator("#confusion button").first
+    expect(cell).to_be_visible(timeout=SLOW)
+    count, true, predicted = re.match(
+        r"(\d+) of (.+) taken for (.+)", cell.get_attribute("title")
+    ).groups()
+    cell.click()
+    expect(page.locator("#mistakes-words")).to_contain_text(
+        f"{count} of {count} misclassified", timeout=SLOW
+    )
+    for caption in page.locator("#mistakes .caption-label").all_inner_texts():
+        assert caption.startswith(f"{predicted} ") and caption.endswith(f"is {true}")
+
+
+def test_the_report_has_curves_classes_and_the_card(page):
+    open_tab(page, "Report")
+    expect(page.locator("#report-words")).to_contain_text("test images of digits", timeout=SLOW)
+    expect(page.locator(".vega-embed svg").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#per-class")).to_contain_text("accuracy (%)")
+    expect(page.locator("#lr-words")).to_contain_text("python -m jobs.lr_find")
+    page.get_by_text("Model card").click()
+    expect(page.locator("#card")).to_contain_text("A ResNet-9 that sorts")
+
+
+def test_augmented_images_are_drawn_anew(page):
+    open_tab(page, "Data")
+    page.get_by_role("button", name="Draw").click()
+    strip = page.locator("#augmented img").first
+    expect(strip).to_be_visible(timeout=2 * SLOW)
+    first = strip.get_attribute("src")
+    page.get_by_role("button", name="Draw").click()
+    expect(strip).not_to_have_attribute("src", first, timeout=2 * SLOW)
+
+
+def test_another_model_is_chosen_and_says_what_it_lacks(open_page, space_address, digit_file):
+    page = open_page(space_address)
+    open_tab(page, "Models")
+    page.locator("#models-table").get_by_text("second").first.click()
+    expect(page.get_by_text("Model second sorts pictures")).to_be_visible(timeout=SLOW)
+    open_tab(page, "Misclassified")
+    expect(page.locator("#mistakes-words")).to_contain_text("python -m jobs.evaluate", timeout=SLOW)
+    expect(page.get_by_role("button", name="Explain them")).to_be_hidden()
+    open_tab(page, "Classify")
     upload(page, digit_file[0])
-    expect(page.get_by_test_id("label-output-value")).to_be_visible(timeout=30_000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(top_class(page)).to_have_text(digit_file[1], timeout=SLOW)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_a_phone(open_page, address, digit_file, scheme):
+    page = open_page(address, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    upload(page, digit_file[0])
+    expect(top_class(page)).to_be_visible(timeout=SLOW)
+    for name in ("Classify", "Misclassified", "Report", "Data", "Models"):
+        open_tab(page, name)
+        page.wait_for_timeout(1000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+
+
+def test_two_browsers_do_not_see_each_others_pictures(open_page, address, digit_file, tmp_path):
+    path, label = digit_file
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (64, 48), "white").save(blank)
+    one, two = open_page(address), open_page(address)
+    upload(one, path)
+    expect(top_class(one)).to_have_text(label, timeout=SLOW)
+    expect(two.locator("#overlay img")).to_have_count(0)
+    upload(two, blank)
+    expect(two.locator("#overlay img")).to_be_visible(timeout=SLOW)
+    size = "image => [image.naturalWidth, image.naturalHeight]"
+    assert one.locator("#overlay img").evaluate(size) == [320, 240]
+    assert two.locator("#overlay img").evaluate(size) == [64, 48]

@@ -1,0 +1,43 @@
+"""The data a model was trained on, read for the page: only where it lies on this machine already.
+
+Nothing is downloaded here; `why_unreadable` says what command or setting makes the data readable.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from cifar_model.dataset import ImageDataset
+from cifar_model.download import ARCHIVE, cache_folder
+from cifar_model.model_config import ModelConfig
+from cifar_model.sources import load_source
+
+
+def why_unreadable(config: ModelConfig) -> str | None:
+    """One sentence on why the model's data can't be shown here; None where it can."""
+    source = config.data.source
+    kind, _, argument = source.partition(":")
+    if kind == "folder":
+        if Path(argument).expanduser().is_dir():
+            return None
+        return f"This model was trained on the folder `{argument}`, which is not on this machine."
+    if source == "digits":
+        if find_spec("sklearn"):
+            return None
+        return "The digits come with scikit-learn: `pip install scikit-learn`."
+    named = os.environ.get("CIFAR10_DIR")
+    if (Path(named).expanduser() if named else cache_folder() / ARCHIVE).exists():
+        return None
+    return (
+        "CIFAR-10 is not on this machine. Set `CIFAR10_DIR` to a copy before starting, or run "
+        "`python -m jobs.train --data cifar10` once, which downloads it."
+    )
+
+
+@lru_cache(maxsize=1)
+def read_data(source: str, image_size: int) -> ImageDataset:
+    """The data set; the one read last is kept in memory. InputError if it can't be used."""
+    return load_source(source, image_size=image_size)

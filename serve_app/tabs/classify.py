@@ -1,0 +1,251 @@
+"""Classify: a picture's classes, the evidence for one, and how faithful that evidence is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.data_classes import ImageData
+
+from cifar_model.errors import InputError
+from cifar_model.framing import Picture, fit_to_square
+from cifar_model.layers import (
+    DEFAULT_LAYER,
+    DEFAULT_METHOD,
+    EXPLAINABLE_LAYERS,
+    EXPLANATION_METHODS,
+)
+from serve_app.answers import enlarged, explained_picture, top_predictions
+from serve_app.backends import Backend
+from serve_app.example_pictures import shipped_pictures
+from serve_app.faithfulness import REMOVED_SHARE, Faithfulness, measure_faithfulness
+from serve_app.images import decode_image
+from serve_app.model_data import read_data, why_unreadable
+from serve_app.tabs.messages import class_index, messages
+
+BEST = "predicted"
+BUTTONS = ["download", "fullscreen"]
+SEEN_SIDE = 160  # pixels on the page
+DRAWN = 8  # pictures of the data a click
+Example = Path | Picture
+
+
+def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
+    """Build the tab in the Blocks that is open."""
+    first = next(iter(backend.models))
+    classes = backend.models[first].class_names
+
+    async def classify(
+        picture_path: str | None,
+        model_name: str,
+        top_k: int,
+        explained: str,
+        layer: str,
+        method: str,
+        opacity: float,
+    ) -> tuple[dict[str, float], Picture, str, Picture, Picture | None]:
+        with messages("This picture can't be classified"):
+            if picture_path is None:
+                raise InputError("give a picture first: drop, paste or photograph one")
+            config = backend.models[model_name]
+            target = None if explained == BEST else class_index(explained, config.class_names)
+            picture = decode_image(Path(picture_path).read_bytes())
+            found = await backend.explain(picture, target, layer, method=method, model=model_name)
+        faithful = await measure_faithfulness(backend, picture, found, model_name)
+        best = top_predictions(found.probabilities, config.class_names, top_k)
+        return (
+            {prediction.label: prediction.probability for prediction in best},
+            explained_picture(picture, found, opacity),
+            in_words(faithful, config.class_names[found.class_index]),
+            enlarged(fit_to_square(picture, config.image_size), SEEN_SIDE),
+            enlarged(faithful.removed, SEEN_SIDE) if faithful else None,
+        )
+
+    async def again(picture_path: str | None, *how: Any) -> Any:
+        # Without a picture there is nothing to do yet, and nothing wrong.
+        return await classify(picture_path, *how) if picture_path else (gr.skip(),) * len(outputs)
+
+    def choose(event: gr.SelectData, examples: list[Example]) -> Picture:
+        chosen = examples[event.index]
+        return decode_image(chosen.read_bytes()) if isinstance(chosen, Path) else chosen
+
+    def draw(model_name: str) -> tuple[list[Example], list[Example]]:
+        config = backend.models[model_name]
+        with messages("No pictures of the data"):
+            if reason := why_unreadable(config):
+                raise InputError(reason.rstrip("."))
+            test = read_data(config.data.source, config.image_size).test
+        chosen = np.random.default_rng().permutation(len(test))[:DRAWN]
+        examples = [*shipped, *test.images[chosen]]
+        return shown(examples), examples
+
+    def shown(examples: list[Example]) -> list[Example]:
+        return [e if isinstance(e, Path) else enlarged(e, SEEN_SIDE) for e in examples]
+
+    def adapt(model_name: str) -> tuple[gr.Dropdown, gr.Slider, gr.Image, gr.Button]:
+        config = backend.models[model_name]
+        count = len(config.class_names)
+        return (
+            gr.Dropdown([BEST, *config.class_names], value=BEST),
+            gr.Slider(maximum=count, value=min(5, count)),
+            gr.Image(label=seen_label(config.image_size)),
+            gr.Button(visible=why_unreadable(config) is None),
+        )
+
+    shipped: list[Example] = [*shipped_pictures()]
+    size = backend.models[first].image_size
+    with gr.Tab("Classify", id="classify"), gr.Row():
+        with gr.Column():
+            picture = gr.Image(
+                type="filepath",
+                sources=["upload", "clipboard", "webcam"],
+                label="Picture",
+                height=300,
+                elem_id="picture",
+            )
+            picture.preprocess = uploaded_path
+            with gr.Row():
+                explained = gr.Dropdown(
+                    [BEST, *classes],
+                    value=BEST,
+                    label="Class to explain",
+                    # The classes change with the model; `class_index` checks.
+                    allow_custom_value=True,
+                    min_width=140,
+                )
+                top_k = gr.Slider(
+                    1,
+                    len(classes),
+                    value=min(5, len(classes)),
+                    step=1,
+                    label="Top k",
+                    min_width=140,
+                )
+            with gr.Row():
+                layer = layer_choice()
+                method = method_choice()
+            opacity = opacity_choice()
+            run = gr.Button("Classify", variant="primary")
+            examples = gr.State(list(shipped))
+            gr.Markdown("#### Pictures to try: click one")
+            gallery = gr.Gallery(
+                list(shipped),
+                label="Pictures to try",
+                show_label=False,
+                columns=4,
+                height="auto",
+                fit_columns=False,
+                elem_classes="pictures",
+                allow_preview=False,
+                object_fit="cover",
+                interactive=False,
+                buttons=[],
+                elem_id="examples",
+            )
+            more = gr.Button(
+                "Add pictures of the model's data",
+                visible=why_unreadable(backend.models[first]) is None,
+            )
+        with gr.Column():
+            labels = gr.Label(label="Classes", elem_id="classes")
+            overlay = gr.Image(
+                elem_id="overlay",
+                label="Evidence",
+                format="png",
+                height=300,
+                buttons=BUTTONS,
+            )
+            words = gr.Markdown(elem_id="faithfulness")
+            with gr.Row():
+                seen = gr.Image(
+                    label=seen_label(size),
+                    buttons=[],
+                    format="png",
+                    height=SEEN_SIDE + 40,
+                    elem_id="seen",
+                    min_width=140,
+                )
+                removed = gr.Image(
+                    label="Part removed",
+                    buttons=[],
+                    format="png",
+                    height=SEEN_SIDE + 40,
+                    min_width=140,
+                )
+    inputs = [picture, model, top_k, explained, layer, method, opacity]
+    outputs = [labels, overlay, words, seen, removed]
+
+    def clear() -> tuple[None, ...]:
+        return (None,) * len(outputs)
+
+    run.click(classify, inputs, outputs, api_name="classify")
+    uploaded = picture.input(classify, inputs, outputs, api_visibility="private")
+    # An answer to the picture before must not stand beside one that can't be used.
+    uploaded.failure(clear, None, outputs, api_visibility="private")
+    chosen = gallery.select(choose, examples, picture, api_visibility="private")
+    chosen.then(classify, inputs, outputs, api_visibility="private")
+    picture.clear(clear, None, outputs, api_visibility="private")
+    gr.on(
+        [explained.input, layer.input, method.input, top_k.release, opacity.release],
+        again,
+        inputs,
+        outputs,
+        api_visibility="private",
+        show_progress="minimal",
+    )
+    more.click(draw, model, [gallery, examples], api_name="example_pictures")
+    switched = model.change(adapt, model, [explained, top_k, seen, more], api_visibility="private")
+    switched.then(clear, None, outputs, api_visibility="private")
+
+
+def in_words(faithful: Faithfulness | None, label: str) -> str:
+    """The faithfulness of a map for the class `label`, as Markdown."""
+    if faithful is None:
+        return f"**Faithfulness**: none to measure. This map finds no evidence for *{label}*."
+    return (
+        f"**Faithfulness {faithful.fall:+.2f}**: the probability of *{label}* goes from "
+        f"{faithful.whole:.1%} to {faithful.without_strongest:.1%} when the strongest "
+        f"{REMOVED_SHARE:.0%} of the map is replaced by the mean colour; with the weakest "
+        f"{REMOVED_SHARE:.0%} instead, to {faithful.without_weakest:.1%}."
+    )
+
+
+def seen_label(size: int) -> str:
+    """Over the square that the network sees, of this side in pixels."""
+    return f"Seen: {size}x{size}"
+
+
+def layer_choice() -> gr.Dropdown:
+    """Which layer to explain."""
+    return gr.Dropdown(
+        list(EXPLAINABLE_LAYERS),
+        value=DEFAULT_LAYER,
+        label="Layer: coarse to fine",
+        min_width=140,
+    )
+
+
+def method_choice() -> gr.Dropdown:
+    """By which method to explain."""
+    return gr.Dropdown(
+        list(EXPLANATION_METHODS),
+        value=DEFAULT_METHOD,
+        label="Method",
+        min_width=140,
+    )
+
+
+def opacity_choice() -> gr.Slider:
+    """How much of the map is seen over the picture."""
+    return gr.Slider(0, 1, value=0.5, step=0.05, label="Overlay opacity")
+
+
+def uploaded_path(payload: ImageData | None) -> str | None:
+    """The path of an uploaded file in Gradio's cache, for our own decoder.
+
+    gr.Image itself would open the file with every decoder there is, and call one that is no picture
+    an internal error. (A subclass of it would make Gradio write a .pyi file beside this one.)
+    """
+    return None if payload is None else payload.path

@@ -1,0 +1,99 @@
+"""Data: training images beside their augmented versions, drawn anew at each click."""
+
+from __future__ import annotations
+
+import secrets
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_model.dataset import split_for_training
+from cifar_model.errors import InputError
+from serve_app.answers import enlarged, side_by_side
+from serve_app.backends import Backend
+from serve_app.model_data import read_data, why_unreadable
+from serve_app.tabs.messages import messages
+
+VERSIONS = 3  # augmented, beside each original
+SIDE = 128  # pixels on the page
+
+
+def data_tab(backend: Backend, model: gr.Dropdown) -> None:
+    """Build the tab in the Blocks that is open."""
+
+    def draw(
+        model_name: str,
+        count: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio asks for it)
+    ) -> tuple[str, list[tuple[NDArray[np.uint8], str]]]:
+        config = backend.models[model_name]
+        if reason := why_unreadable(config):
+            return reason, []
+        with messages("The data can't be shown"):
+            progress(0.1, desc=f"Reading {config.data.source}")
+            dataset = read_data(config.data.source, config.image_size)
+            # What the network trained on: the validation tenth is never augmented.
+            train = split_for_training(dataset).train
+            progress(0.8, desc="Augmenting")
+            seed = secrets.randbelow(2**31)
+            chosen = np.random.default_rng(seed).permutation(len(train))[:count]
+            try:
+                # Here, not above: the page itself stands without PyTorch.
+                from cifar_model.augment import preview
+
+                versions = [
+                    preview(
+                        train.images[chosen], config.recipe, config.normalisation, seed=seed + i
+                    )
+                    for i in range(VERSIONS)
+                ]
+            except ImportError as error:
+                raise InputError(
+                    f"the recipe augments with {error.name}, which is not installed here"
+                ) from error
+        rows = []
+        for i, image in enumerate(train.images[chosen]):
+            row = [image, *(version[i] for version in versions)]
+            name = dataset.class_names[train.labels[chosen[i]]]
+            rows.append((side_by_side([enlarged(picture, SIDE) for picture in row]), name))
+        recipe = config.recipe
+        words = (
+            f"Left of each row an original of the {len(train):,} training images of "
+            f"`{config.data.source}`, then {VERSIONS} versions of it as recipe "
+            f"`{recipe.name}` draws them: shifted by up to {recipe.crop_padding} pixels, "
+            f"flip: {recipe.flip}, a hole of {recipe.cutout_size} pixels with probability "
+            f"{recipe.cutout_probability:g} (pixels of a 32x32 image)."
+        )
+        return words, rows
+
+    def adapt(model_name: str) -> tuple[str, gr.Column, None]:
+        reason = why_unreadable(backend.models[model_name])
+        return reason or READY, gr.Column(visible=reason is None), None
+
+    reason = why_unreadable(next(iter(backend.models.values())))
+    with gr.Tab("Data", id="data"):
+        words = gr.Markdown(reason or READY, elem_id="data-words")
+        with gr.Column(visible=reason is None) as body:
+            with gr.Row():
+                count = gr.Slider(1, 24, value=6, step=1, label="Images", min_width=140)
+                run = gr.Button("Draw", variant="primary", min_width=140)
+            gallery = gr.Gallery(
+                label="Originals and their augmented versions",
+                show_label=False,
+                columns=2,
+                height="auto",
+                fit_columns=False,
+                allow_preview=False,
+                elem_classes=["pictures", "strips"],
+                object_fit="contain",
+                format="png",
+                interactive=False,
+                buttons=[],
+                elem_id="augmented",
+            )
+    run.click(draw, [model, count], [words, gallery], api_name="augmented")
+    model.change(adapt, model, [words, body, gallery], api_visibility="private")
+
+
+READY = "Training images of this model beside their augmented versions. **Draw** takes others."

@@ -1,0 +1,196 @@
+"""Report: training curves, the learning-rate test, the confusion matrix, classes and the card."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from cifar_model.errors import InputError
+from cifar_model.history import read_history
+from cifar_model.model_config import ModelConfig
+from cifar_model.report_folder import Report, read_report
+from serve_app.backends import Backend
+from serve_app.confusion_table import CSS, ON_LOAD, confusion_html
+from serve_app.tabs.messages import messages
+from serve_app.tabs.misclassified import MistakesTab
+
+# Not in report/: jobs.evaluate replaces that folder as a whole.
+LR_FIND = Path("lr_find", "lr_find.json")
+COLOURS = {"training": "#3b82f6", "validation": "#f97316"}
+LR_COLOURS = {"measured": "#94a3b8", "smoothed": "#3b82f6"}
+
+
+def report_tab(
+    backend: Backend,
+    folders: Mapping[str, Path],
+    model: gr.Dropdown,
+    tabs: gr.Tabs,
+    mistakes: MistakesTab,
+) -> None:
+    """Build the tab in the Blocks that is open."""
+
+    def show(model_name: str) -> tuple[Any, ...]:
+        folder = folders[model_name]
+        with messages("The report can't be shown"):
+            report = read_report(folder / "report")
+            curve = lr_points(folder / LR_FIND)
+        loss, accuracy = training_points(folder)
+        return (
+            summary(report, folder),
+            gr.LinePlot(loss, visible=loss is not None),
+            gr.LinePlot(accuracy, visible=accuracy is not None),
+            gr.Markdown(visible=report is not None),
+            gr.HTML(confusion_html(report) if report else "", visible=report is not None),
+            gr.Dataframe(class_table(report), visible=report is not None),
+            lr_words(backend.models[model_name], folder, curve),
+            gr.LinePlot(curve, visible=curve is not None),
+            card(folder),
+        )
+
+    def open_cell(event: gr.EventData, model_name: str) -> tuple[gr.Tabs, str, str]:
+        names = backend.models[model_name].class_names
+        return gr.Tabs(selected="misclassified"), names[event.true], names[event.predicted]
+
+    with gr.Tab("Report", id="report") as tab:
+        words = gr.Markdown(elem_id="report-words")
+        with gr.Row():
+            loss = line_plot("Loss (nats)", "loss", COLOURS)
+            accuracy = line_plot("Accuracy (%)", "accuracy", COLOURS)
+        with gr.Row():
+            with gr.Column(min_width=320):
+                matrix_title = gr.Markdown(
+                    "#### Confusion matrix: click a wrong cell to see its images"
+                )
+                matrix = gr.HTML(css_template=CSS, js_on_load=ON_LOAD, elem_id="confusion")
+            table = gr.Dataframe(
+                headers=["class", "images", "accuracy (%)"],
+                label="Classes",
+                interactive=False,
+                max_height=420,
+                min_width=320,
+                elem_id="per-class",
+            )
+        lr_text = gr.Markdown(elem_id="lr-words")
+        lr_plot = gr.LinePlot(
+            x="log10 of the learning rate",
+            y="loss",
+            color="line",
+            color_map=LR_COLOURS,
+            title="Learning-rate test: loss (nats)",
+            show_label=False,
+            height=260,
+            elem_id="lr-plot",
+        )
+        with gr.Accordion("Model card", open=False):
+            card_text = gr.Markdown(elem_id="card")
+    outputs = [words, loss, accuracy, matrix_title, matrix, table, lr_text, lr_plot, card_text]
+    gr.on([tab.select, model.change], show, model, outputs, api_name="report")
+    matrix.click(
+        open_cell, model, [tabs, mistakes.true, mistakes.predicted], api_visibility="private"
+    )
+
+
+def line_plot(title: str, y: str, colours: dict[str, str]) -> gr.LinePlot:
+    """An empty plot over the epochs."""
+    return gr.LinePlot(
+        x="epoch",
+        y=y,
+        color="images",
+        color_map=colours,
+        title=title,
+        show_label=False,
+        height=260,
+        min_width=320,
+    )
+
+
+def training_points(folder: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """Losses and accuracies of each epoch in long form; None without a history."""
+    history = read_history(folder / "history.csv")
+    if not history:
+        return None, None
+    loss, accuracy = [], []
+    for record in history:
+        for images, part in (("training", "train"), ("validation", "val")):
+            at = {"epoch": record.epoch, "images": images}
+            loss.append({**at, "loss": getattr(record, f"{part}_loss")})
+            accuracy.append({**at, "accuracy": 100 * getattr(record, f"{part}_accuracy")})
+    return pd.DataFrame(loss), pd.DataFrame(accuracy)
+
+
+def lr_points(path: Path) -> pd.DataFrame | None:
+    """The curve of an lr_find.json in long form; None without one, InputError if damaged."""
+    if not path.is_file():
+        return None
+    try:
+        points = json.loads(path.read_text(encoding="utf-8"))["points"]
+        return pd.DataFrame(
+            {
+                "log10 of the learning rate": math.log10(point["lr"]),
+                "loss": float(point[key]),
+                "line": line,
+            }
+            for point in points
+            for key, line in (("loss", "measured"), ("smoothed", "smoothed"))
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} can't be used: {error}; write it again with jobs.lr_find"
+        ) from error
+
+
+def lr_words(config: ModelConfig, folder: Path, curve: pd.DataFrame | None) -> str:
+    """What the learning-rate test suggests, or which command runs it."""
+    path = folder / LR_FIND
+    if curve is None:
+        return (
+            "No learning-rate test lies beside this model. This command runs one:\n\n```sh\n"
+            f"python -m jobs.lr_find --data {config.data.source} --recipe {config.recipe.name} "
+            f"--out {path.parent}\n```"
+        )
+    suggestion = json.loads(path.read_text(encoding="utf-8"))["suggestion"]
+    return f"The learning-rate test suggests **{suggestion:.3g}**."
+
+
+def summary(report: Report | None, folder: Path) -> str:
+    """The report in one sentence, or which command writes it."""
+    if report is None:
+        return (
+            "This model has not been evaluated yet. This command writes its report:\n\n```sh\n"
+            f"python -m jobs.evaluate --model {folder}\n```"
+        )
+    wrong = int(report.confusion.sum() - report.confusion.trace())
+    return (
+        f"Accuracy **{report.accuracy:.2%}** on {report.images:,} test images of `{report.data}`; "
+        f"{wrong:,} misclassified; loss {report.loss:.4f} nats."
+    )
+
+
+def class_table(report: Report | None) -> pd.DataFrame | None:
+    """Images and accuracy of each class."""
+    if report is None:
+        return None
+    return pd.DataFrame(
+        {
+            "class": report.class_names,
+            "images": report.confusion.sum(axis=1),
+            "accuracy (%)": [round(100 * value, 2) for value in report.per_class_accuracy],
+        }
+    )
+
+
+def card(folder: Path) -> str:
+    """The model card without its front matter."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return "This model folder has no card."
+    text = path.read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text.split("\n---\n", 1)[-1]
+    return text

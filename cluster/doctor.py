@@ -159,7 +159,16 @@ def probe(address: str, storage: str) -> Finding:
 
     text = (Path(__file__).parent / "probe.py").read_text(encoding="utf-8")
     client = JobSubmissionClient(address)
-    job = client.submit_job(entrypoint=f"python -c {shlex.quote(text)} {shlex.quote(storage)}")
+    command = f"python -c {shlex.quote(text)} {shlex.quote(storage)}"
+    try:
+        job = client.submit_job(entrypoint=command)
+    except RuntimeError as error:
+        return Finding(
+            False,
+            f"jobs: {' '.join(str(error).split())}",
+            "a head that has just started needs some seconds; if it stays so, see "
+            "dashboard_agent.log on the head: another Ray may hold its port",
+        )
     deadline = time.monotonic() + PROBE_SECONDS
     while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
         time.sleep(1)

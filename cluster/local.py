@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -69,6 +70,8 @@ def up(port: int, dashboard_port: int, cpus: int | None, gpus: int | None) -> No
     command = [
         *ray_command(), "start", "--head", "--block", f"--port={port}",
         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}",
+        # Its usual port may be another Ray's on this machine; then no job would ever start.
+        f"--dashboard-agent-listen-port={free_port()}",
         *([f"--num-cpus={cpus}"] if cpus is not None else []),
         *([f"--num-gpus={gpus}"] if gpus is not None else []),
     ]  # fmt: skip
@@ -156,6 +159,13 @@ def answers(dashboard: str) -> bool:
         return error.code in (401, 403)
     except OSError:
         return False
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def ensure_token(environment: dict[str, str]) -> None:

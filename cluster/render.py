@@ -1,4 +1,4 @@
-"""Fill the templates from `settings.py`: launcher files, Kubernetes manifests, Dockerfile.
+"""Fill the templates from `settings.py`: launcher files, manifests, Dockerfile; and the dashboard.
 
 python -m cluster.render            # write them
 python -m cluster.render --check    # exit with status 1 if one is out of step
@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import string
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from cluster.dashboard import dashboard_json
 from cluster.settings import RAY_ENVIRONMENT, placeholders
 
 HERE = Path(__file__).parent
+RULES = "dashboards/rules.yaml"
 TEMPLATES = HERE / "templates"
 NOTE = "# Made from cluster/templates/{name} by `python -m cluster.render`; change it there.\n"
 
@@ -43,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def rendered() -> dict[Path, str]:
     """Each generated file with its content; KeyError for a placeholder without a setting."""
     values = placeholders()
+    rules = textwrap.indent((HERE / RULES).read_text(encoding="utf-8"), "  ").lstrip()
     texts = {}
     for source in sorted(path for path in TEMPLATES.rglob("*") if path.is_file()):
         name = source.relative_to(TEMPLATES)
-        blocks = {"RAY_ENV_LIST": _environment_list(source)}
+        blocks = {"RAY_ENV_LIST": _environment_list(source), "RULES": rules}
         body = AtTemplate(source.read_text(encoding="utf-8")).substitute(values | blocks)
         texts[HERE / name] = NOTE.format(name=name.as_posix()) + body
+    texts[HERE / "dashboards" / "grafana.json"] = dashboard_json()
     return texts
 
 

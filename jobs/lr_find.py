@@ -122,7 +122,7 @@ def find_on_ray(
     aside = out / f".range-test-{time.time_ns()}"
     task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
     try:
-        result = torch_trainer(sweep_worker, task, workers, gpus).fit()
+        result = torch_trainer(sweep_worker, task, WorkerLayout(workers), gpus).fit()
         return result.return_value  # of the first worker
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -18,6 +18,7 @@ from cifar_model.recipe import RECIPES, load_recipe
 from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan
 from cifar_model.sources import load_source
 from jobs import run_folder as runs
+from jobs import storage
 from jobs.connection import usable_cores
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
@@ -79,18 +80,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         help="GPUs of each worker (default: 1 if the cluster has any, else 0)",
     )
-    add("--storage", default="runs", help="folder of all runs (default: runs)")
+    add(
+        "--min-workers",
+        type=int,
+        help="elastic: start, and go on after a loss, with as few as this (default: --workers)",
+    )
+    add(
+        "--storage",
+        default="runs",
+        help="folder of all runs, or a URI: s3://bucket/runs, gs://bucket/runs (default: runs)",
+    )
     add("--name", help="of this run, a folder in --storage (default: data, recipe and time)")
     add("--resume", action="store_true", help="go on with the unfinished run of that --name")
     return parser.parse_args(arguments)
 
 
-def train(options: argparse.Namespace) -> Path:
-    """Run the whole job and return the exported model's folder."""
+def train(options: argparse.Namespace) -> Path | str:
+    """Run the whole job and return the exported model's folder, as a URI if --storage is one."""
     stages = Stages(time.time())
-    layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
+    layout = WorkerLayout(
+        options.workers, options.cpus_per_worker, options.gpus_per_worker, options.min_workers
+    )
     layout.check()
     request, folder, begun_on = _settle(options)
+    uri = storage.join(options.storage, folder.name) if storage.is_uri(options.storage) else None
     stages.say(f"Reading {request.data}")
     dataset = load_source(request.data, image_size=request.image_size)
     if request.train_limit is not None:
@@ -101,6 +114,8 @@ def train(options: argparse.Namespace) -> Path:
     fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
+        if uri:
+            storage.push(folder, uri)
     elif begun_on != fingerprint:
         raise InputError(
             f"--resume: {request.data} is not what the run was begun on "
@@ -110,7 +125,7 @@ def train(options: argparse.Namespace) -> Path:
         threads = options.cpus_per_worker or usable_cores()
         checkpoint = fit_in_process(plan, data, folder, threads, stages)
     else:
-        checkpoint = fit_on_ray(plan, data, folder, layout, stages)
+        checkpoint = fit_on_ray(plan, data, folder, layout, stages, uri)
     stages.say("Exporting the model")
     record = DataRecord(
         source=request.data,
@@ -119,7 +134,11 @@ def train(options: argparse.Namespace) -> Path:
         val_images=len(data.val),
         test_images=len(dataset.test),
     )
-    return export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+    model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+    if uri is None:
+        return model
+    storage.push(model, storage.join(uri, runs.MODEL))
+    return storage.join(uri, runs.MODEL)
 
 
 def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
@@ -133,7 +152,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     if options.resume:
         if options.name is None:
             raise InputError("--resume: say which run with --name")
-        folder = runs.run_folder(options.storage, options.name)
+        folder = _reach(options.storage, options.name, in_process=in_process)
         request, fingerprint = runs.resume(folder)
         if options.recipe is not None:
             recipe = load_recipe(options.recipe)
@@ -157,7 +176,19 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     )
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")
-    return request, runs.run_folder(options.storage, name), None
+    return request, _reach(options.storage, name, in_process=in_process), None
+
+
+def _reach(place: str, name: str, *, in_process: bool) -> Path:
+    """The run's folder; of a run on object storage a fresh copy of it."""
+    folder = runs.run_folder(place, name)
+    if storage.is_uri(place):
+        if in_process:
+            raise InputError(
+                f"--storage {place}: expected a folder; a run without Ray (--workers 0) stays here"
+            )
+        storage.pull(storage.join(place, name), folder)
+    return folder
 
 
 if __name__ == "__main__":

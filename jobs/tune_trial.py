@@ -11,7 +11,7 @@ from typing import Any
 from cifar_model.history import HISTORY, EpochRecord, read_history
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import Precision, RunPlan
-from jobs.ray_training import WorkerTask, fit_workers
+from jobs.ray_training import WorkerLayout, WorkerTask, fit_workers
 from jobs.search_space import recipe_of
 
 METRICS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -48,7 +48,7 @@ def run_trial(values: Mapping[str, Any], *, plan: TrialPlan, data: list[Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     run = RunPlan(recipe_of(plan.base, values), plan.num_classes, plan.seed, plan.precision)
     task = WorkerTask(run, data[0], folder, plan.cpus, time.time())
-    fit_workers(task, plan.workers, plan.gpus, [TuneReportCallback()])
+    fit_workers(task, WorkerLayout(plan.workers), plan.gpus, [TuneReportCallback()])
 
 
 def metrics_of(record: EpochRecord) -> dict[str, float]:

@@ -31,6 +31,7 @@ from jobs.ray_training import WorkerLayout
 from jobs.run_folder import run_folder
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
+from jobs.storage import is_uri
 from jobs.tune_report import REPORT, Trial, write_report
 from jobs.tune_trial import TrialPlan, run_trial
 
@@ -166,6 +167,11 @@ def run(options: argparse.Namespace) -> Path:
 
 def settle(options: argparse.Namespace) -> tuple[Search, Path]:
     """What to search and where."""
+    if is_uri(options.storage):
+        raise InputError(
+            f"--storage {options.storage}: expected a folder that all workers can reach, such as "
+            "one on NFS; the search keeps its own record there"
+        )
     if options.resume:
         if options.name is None:
             raise InputError("--resume: say which search with --name")

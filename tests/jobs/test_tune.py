@@ -143,13 +143,14 @@ def test_a_killed_search_goes_on_with_the_same_trials_and_runs_none_twice(tmp_pa
         ("--lr-decades 0", "--lr-decades 0"),
         ("--search drop_out=0:0.1", "did you mean 'dropout'"),
         ("--workers 0", "trials run on Ray workers"),
+        ("--storage s3://bucket/runs", "expected a folder that all workers can reach"),
         ("--resume", "say which search with --name"),
         ("--resume --name none", "no search 'none'"),
     ],
 )
 def test_bad_values_get_one_line_before_anything_starts(tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:
-        tune.main([*arguments.split(), "--storage", str(tmp_path)])
+        tune.main(["--storage", str(tmp_path), *arguments.split()])
     lines = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and len(lines) == 1 and words in lines[0]
     assert not list(tmp_path.iterdir())

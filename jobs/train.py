@@ -88,6 +88,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="GPUs of each worker (default: 1 if the cluster has any, else 0)",
     )
     add(
+        "--sync-norms",
+        action="store_true",
+        help="batch norm over all workers' images: the same run on any number of workers",
+    )
+    add(
         "--min-workers",
         type=int,
         help="elastic: start, and go on after a loss, with as few as this (default: --workers)",
@@ -117,7 +122,14 @@ def train(options: argparse.Namespace) -> Path | str:
         dataset = limit_train(dataset, request.train_limit, seed=request.seed)
     data = split_for_training(dataset)
     classes = len(dataset.class_names)
-    plan = RunPlan(request.recipe, classes, request.seed, request.precision, options.compile)
+    plan = RunPlan(
+        request.recipe,
+        classes,
+        request.seed,
+        request.precision,
+        options.compile,
+        sync_norms=request.sync_norms,
+    )
     fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
@@ -155,6 +167,8 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         for name in ("data", "image_size", "train_limit", "seed", "precision", "epochs")
         if getattr(options, name) is not None
     }
+    if options.sync_norms:
+        given["sync_norms"] = True
     in_process = options.workers == 0
     if options.resume:
         if options.name is None:
@@ -184,6 +198,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         seed=given.get("seed", 0),
         precision=given.get("precision", "auto"),
         in_process=in_process,
+        sync_norms=options.sync_norms,
     )
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")

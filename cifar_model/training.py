@@ -25,6 +25,7 @@ from cifar_model.history import HISTORY
 from cifar_model.lit_classifier import LitClassifier
 from cifar_model.resnet9 import ResNet9
 from cifar_model.run_plan import RunPlan
+from cifar_model.synced_norm import sync_norms
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def fit(
     use_threads(threads)
     pl.seed_everything(plan.seed, verbose=False)
     network = build_network(plan)
+    if plan.sync_norms:
+        sync_norms(network)
     if plan.compile == "on" or (plan.compile == "auto" and torch.cuda.is_available()):
         # In place: names of parameters, and so checkpoints, stay as they are.
         network.compile()

@@ -159,8 +159,9 @@ def failure_reason(error: BaseException) -> str:
     root = next((failures[rank] for rank in sorted(failures)), error)
     while cause := (getattr(root, "cause", None) or root.__cause__):
         root = cause
-    words = " ".join(str(root).split())
-    return f"{type(root).__name__}: {words[-300:]}"
+    # What a worker raised arrives as its traceback, the exception on the last line.
+    last = ([line for line in str(root).splitlines() if line.strip()] or [""])[-1].strip()
+    return last[:300] if ": " in last else f"{type(root).__name__}: {last[:300]}"
 
 
 def torch_trainer(

@@ -42,6 +42,7 @@ class RunRequest:
     seed: int
     precision: Precision
     in_process: bool  # --workers 0
+    sync_norms: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, less the data's fingerprint."""

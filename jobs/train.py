@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cifar_model.batch_scaling import with_batch_size
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
@@ -50,6 +51,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"{', '.join(sorted(RECIPES))}, or a JSON file (default: {DEFAULT_RECIPE})",
     )
     add("--epochs", type=int, help="passes over the training images (default: the recipe's)")
+    add(
+        "--batch-size",
+        type=int,
+        help="images a step over all workers; learning rates follow by the rule in "
+        "cifar_model/batch_scaling.py (default: the recipe's)",
+    )
     add("--train-limit", type=int, help="use so many training images, a stratified draw")
     add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
     add("--seed", type=int, help="of initialisation, order and augmentation (default: 0)")
@@ -81,6 +88,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="GPUs of each worker (default: 1 if the cluster has any, else 0)",
     )
     add(
+        "--sync-norms",
+        action="store_true",
+        help="batch norm over all workers' images: the same run on any number of workers",
+    )
+    add(
         "--min-workers",
         type=int,
         help="elastic: start, and go on after a loss, with as few as this (default: --workers)",
@@ -110,7 +122,14 @@ def train(options: argparse.Namespace) -> Path | str:
         dataset = limit_train(dataset, request.train_limit, seed=request.seed)
     data = split_for_training(dataset)
     classes = len(dataset.class_names)
-    plan = RunPlan(request.recipe, classes, request.seed, request.precision, options.compile)
+    plan = RunPlan(
+        request.recipe,
+        classes,
+        request.seed,
+        request.precision,
+        options.compile,
+        sync_norms=request.sync_norms,
+    )
     fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
@@ -148,10 +167,14 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         for name in ("data", "image_size", "train_limit", "seed", "precision", "epochs")
         if getattr(options, name) is not None
     }
+    if options.sync_norms:
+        given["sync_norms"] = True
     in_process = options.workers == 0
     if options.resume:
         if options.name is None:
             raise InputError("--resume: say which run with --name")
+        if options.batch_size is not None:
+            raise InputError("--resume: the run keeps its batch size; leave --batch-size out")
         folder = _reach(options.storage, options.name, in_process=in_process)
         request, fingerprint = runs.resume(folder)
         if options.recipe is not None:
@@ -165,6 +188,8 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
+    if options.batch_size is not None:
+        recipe = with_batch_size(recipe, options.batch_size)
     request = RunRequest(
         data=given.get("data", "digits"),
         image_size=given.get("image_size", 32),
@@ -173,6 +198,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         seed=given.get("seed", 0),
         precision=given.get("precision", "auto"),
         in_process=in_process,
+        sync_norms=options.sync_norms,
     )
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")

@@ -1,5 +1,5 @@
 """A Ray cluster of three nodes on this machine, for tests: prints its job server, lives until stdin
-closes. The head only directs; two nodes have a core and a logical GPU each.
+closes. The head only directs; two nodes have a core each.
 """
 
 import socket
@@ -26,7 +26,7 @@ cluster = Cluster(
     },
 )
 for _ in range(2):
-    cluster.add_node(num_cpus=1, num_gpus=1, dashboard_agent_listen_port=free_port())
+    cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port())
 cluster.wait_for_nodes()
 print(f"http://127.0.0.1:{port}", flush=True)
 sys.stdin.read()

@@ -45,7 +45,9 @@ def s3():
 
 def keys(s3, prefix):
     answer = s3.list_objects_v2(Bucket="runs", Prefix=prefix)
-    return {item["Key"].removeprefix(prefix) for item in answer.get("Contents", [])}
+    # Keys that end in a slash are empty marks of "folders".
+    found = (item["Key"].removeprefix(prefix) for item in answer.get("Contents", []))
+    return {name for name in found if name and not name.endswith("/")}
 
 
 def shape(names):

@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 DATA ?= digits
 WORKERS ?= 2
 PORT ?= 8000
-RECIPE ?= $(if $(filter digits,$(DATA)),digits,seed)
+RECIPE ?= $(if $(filter digits,$(DATA)),digits,fast)
 EPOCHS ?=
 
 BIN := .venv/bin

@@ -42,13 +42,10 @@ class ImageDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (training) and normalise on the device what is still uint8."""
-        if batch.images.dtype != torch.uint8:
-            return batch
-        if self.trainer is not None and self.trainer.training:
-            images = self._augmented(batch)
-        else:
-            images = normalise(batch.images, self.data.normalisation)
-        return batch._replace(images=images)
+        if self.trainer is None or not self.trainer.training:
+            return batch._replace(images=normalise(batch.images, self.data.normalisation))
+        images = self._augmented(batch) if batch.images.dtype == torch.uint8 else batch.images
+        return batch._replace(images=augment.shrink(images, self.recipe, batch.epoch))
 
     def _augmented(self, batch: Batch) -> Tensor:
         # Drawn for the whole global batch and cut to this worker's share, so that an image gets

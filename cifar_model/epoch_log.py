@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from cifar_model.errors import TrainingDiverged
 from cifar_model.files import write_whole
 from cifar_model.history import EpochRecord, read_history, write_history
 
@@ -63,7 +65,12 @@ class EpochLog(pl.Callback):
         self.command_started = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print and record the epoch."""
+        """Print and record the epoch; `TrainingDiverged` (on all workers) if its loss is NaN."""
+        if not math.isfinite(loss := float(trainer.callback_metrics["train_loss"])):
+            raise TrainingDiverged(
+                f"training diverged: the loss was {loss} in epoch {trainer.current_epoch}; "
+                "lower the learning rate (python -m jobs.lr_find suggests one)"
+            )
         if not trainer.is_global_zero:
             return
         now = time.perf_counter()

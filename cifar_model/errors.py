@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class TrainingDiverged(InputError):
+    """The loss is no longer a number; the same recipe would diverge again."""
+
+
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
     """Around a command's work: an `InputError` becomes one line on stderr and exit status 2."""

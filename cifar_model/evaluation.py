@@ -1,6 +1,7 @@
 """A model measured on a test set, and the report folder that says how it did.
 
-report.json            accuracy, loss, per-class accuracy, confusion matrix
+report.json            accuracy (and with the mirror image's logits averaged in, where mirror images
+                       belong to the recipe), loss, per-class accuracy, confusion matrix
 predictions.csv        one line an image: index, true, predicted, confidence, true_probability
 misclassified.npz      the misclassified images with the same columns, most confident first
 training_curves.png  confusion_matrix.png  misclassified.png
@@ -33,6 +34,7 @@ class Evaluation:
     class_names: tuple[str, ...]
     labels: NDArray[np.int64]  # (N,)
     logits: NDArray[np.float32]  # (N, K)
+    mirrored_logits: NDArray[np.float32] | None = None  # (N, K) of the mirror images
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
@@ -48,6 +50,14 @@ class Evaluation:
     def accuracy(self) -> float:
         """Share of images whose most probable class is the true one, 0..1."""
         return float((self.predicted == self.labels).mean())
+
+    @property
+    def flip_accuracy(self) -> float | None:
+        """Accuracy with the logits of image and mirror image averaged, if both are there."""
+        if self.mirrored_logits is None:
+            return None
+        predicted = (self.logits + self.mirrored_logits).argmax(axis=1)
+        return float((predicted == self.labels).mean())
 
     @property
     def loss(self) -> float:
@@ -77,6 +87,7 @@ class Evaluation:
         return {
             "images": len(self.labels),
             "accuracy": self.accuracy,
+            "flip_accuracy": self.flip_accuracy,
             "loss": self.loss,
             "misclassified": len(self.misclassified),
             "per_class_accuracy": dict(zip(self.class_names, per_class.tolist(), strict=True)),
@@ -93,14 +104,24 @@ def evaluate(
 ) -> Evaluation:
     """Run the model over all images once, in float32.
 
+    Where mirror images belong to what it was trained on, it runs over those too.
+
     progress: called after each batch with its number of images.
     """
-    parts = []
+    plain, mirrored = [], []
+    mirrors = predictor.config.recipe.flip != "none"
     for start in range(0, len(test), BATCH):
         batch = test.images[start : start + BATCH]
-        parts.append(predictor.logits(batch))
+        plain.append(predictor.logits(batch))
+        if mirrors:
+            mirrored.append(predictor.logits(np.ascontiguousarray(batch[:, :, ::-1])))
         progress(len(batch))
-    return Evaluation(predictor.class_names, test.labels, np.concatenate(parts))
+    return Evaluation(
+        predictor.class_names,
+        test.labels,
+        np.concatenate(plain),
+        np.concatenate(mirrored) if mirrors else None,
+    )
 
 
 def write_report(

@@ -1,4 +1,5 @@
-"""Grad-CAM (Selvaraju et al., arXiv:1610.02391) through the grad-cam package."""
+"""Grad-CAM (Selvaraju et al., arXiv:1610.02391): in closed form on the default layer, and through
+the grad-cam package for other layers and methods."""
 
 from __future__ import annotations
 
@@ -12,6 +13,29 @@ from numpy.typing import NDArray
 from cifar_model.errors import InputError
 from cifar_model.layers import DEFAULT_METHOD, EXPLAINABLE_LAYERS, EXPLANATION_METHODS
 from cifar_model.resnet9 import ResNet9
+
+
+def closed_form(
+    maps_CHW: NDArray[np.float32], weights_C: NDArray[np.float32], size: int
+) -> NDArray[np.float32]:
+    """Grad-CAM (size, size) in 0..1 on the maps that feed the global max-pool and the linear layer.
+
+    There the gradient of a class's logit is its weight w_k at each channel's maximum and zero
+    elsewhere, so its mean over the map is w_k / (H W), and no backward pass is needed.
+
+    maps_CHW: the last feature maps of one image; weights_C: the linear layer's for the class.
+    """
+    import cv2
+
+    height, width = maps_CHW.shape[1:]
+    coarse = np.tensordot(weights_C / (height * width), maps_CHW, axes=1)
+    # As the package does it: negative evidence is dropped, and 0..1 before and after enlarging.
+    return _to_unit(cv2.resize(_to_unit(np.maximum(coarse, 0)), (size, size)))
+
+
+def _to_unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = values - values.min()
+    return np.asarray(shifted / (1e-7 + shifted.max()), dtype=np.float32)
 
 
 class GradCam:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cifar_model.files import write_whole
 
+HISTORY = "history.csv"
+
 
 @dataclass(frozen=True)
 class EpochRecord:

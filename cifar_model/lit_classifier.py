@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -29,7 +30,10 @@ class LitClassifier(pl.LightningModule):
         super().__init__()
         self.network, self.recipe, self.seed = network, recipe, seed
         classes = network.num_classes
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # By default torchmetrics drops losses that are no numbers, and divergence would not show;
+        # its "disable" (1.9) drops the weights too.
+        self.train_loss = MeanMetric(nan_strategy=math.inf)
+        self.val_loss = MeanMetric(nan_strategy=math.inf)
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
 

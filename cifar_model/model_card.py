@@ -30,6 +30,7 @@ def model_card(config: dict[str, Any]) -> str:
         f"{recipe['optimizer']}, {recipe['batch_size']} images a step, peak learning rate "
         f"{recipe['peak_lr']:g}, seed {config['seed']}. The weights are those of the last epoch."
     )
+    note = f"\n{config['note']}\n" if config["note"] else ""
     return f"""---
 library_name: pytorch
 pipeline_tag: image-classification
@@ -41,12 +42,12 @@ license: apache-2.0
 
 ## Training
 {training}
-
+{note}
 | metric | value |
 |---|---|
 {rows}
 
-Losses are in nats, accuracies from 0 to 1.
+Losses are in nats, accuracies from 0 to 1, times in seconds.
 
 ## Use
 `python -m serve_app --model FOLDER` serves it; `cifar_model.predictor.Predictor` runs it in Python.

@@ -29,6 +29,7 @@ class ModelConfig:
     data: DataRecord
     metrics: dict[str, float]  # of the last epoch, and `test_*` once evaluated
     versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""  # what else a reader of the card should know
 
     def to_json(self) -> dict[str, Any]:
         """The content of `config.json`."""
@@ -49,6 +50,7 @@ class ModelConfig:
             "data": asdict(self.data),
             "metrics": self.metrics,
             "versions": self.versions,
+            "note": self.note,
         }
 
 
@@ -79,6 +81,7 @@ def read_config(folder: Path) -> ModelConfig:
             data=DataRecord(**values["data"]),
             metrics={str(k): float(v) for k, v in values["metrics"].items()},
             versions=dict(values["versions"]),
+            note=str(values.get("note", "")),
         )
     except InputError:
         raise

@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save
 
 from cifar_model.errors import InputError
 from cifar_model.files import new_folder, write_whole
+from cifar_model.history import HISTORY
 from cifar_model.model_card import model_card
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.resnet9 import ResNet9
 
-WEIGHTS, CARD, HISTORY, REPORT = "model.safetensors", "README.md", "history.csv", "report"
+WEIGHTS, CARD, REPORT = "model.safetensors", "README.md", "report"
 # The model that comes with the package.
 BUILT_IN = Path(__file__).parent / "pretrained" / "resnet9-cifar10"
 _PACKAGES = ("torch", "pytorch-lightning", "ray", "torchmetrics", "safetensors", "numpy")

@@ -79,6 +79,114 @@ def misclassified_grid(
     _save(figure, path)
 
 
+def range_test(
+    path: Path,
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    smoothed: NDArray[np.float64],
+    suggestion: float | None,
+) -> None:
+    """Loss against learning rate, with the suggested rate marked."""
+    figure, axes = _figure(8, 4.5)
+    axes.plot(lrs, losses, color=TRAIN_COLOUR, alpha=0.35, linewidth=1, label="of each step")
+    axes.plot(lrs, smoothed, color=TRAIN_COLOUR, label="smoothed")
+    if suggestion is not None:
+        at = smoothed[list(lrs).index(suggestion)]
+        axes.plot(suggestion, at, "o", color=VAL_COLOUR, label=f"suggested: {suggestion:.3g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats)", title="Range test")
+    # A diverging end would flatten all that matters.
+    low, high = float(smoothed.min()), float(smoothed[: len(smoothed) // 3].max())
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def accuracy_by_lr(
+    path: Path, trials: Sequence[tuple[float, float, str]], lr_found: float | None
+) -> None:
+    """Val accuracy against learning rate, a point a trial: (rate, accuracy, status)."""
+    figure, axes = _figure(8, 4.5)
+    for status, marker in (("ended", "o"), ("stopped early", "v"), ("failed", "x")):
+        points = [(lr, 100 * accuracy) for lr, accuracy, own in trials if own == status]
+        if points:
+            axes.scatter(*zip(*points, strict=True), marker=marker, color=VAL_COLOUR, label=status)
+    if lr_found is not None:
+        label = f"range test: {lr_found:.3g}"
+        axes.axvline(lr_found, color=TRAIN_COLOUR, linestyle="--", label=label)
+    axes.set(xscale="log", xlabel="peak learning rate", ylabel="val accuracy (%)")
+    axes.set_title("Trials")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def trial_curves(path: Path, trials: Sequence[tuple[Sequence[float], bool]]) -> None:
+    """Val accuracy of every trial, epoch by epoch: (accuracies, whether it is the best)."""
+    figure, axes = _figure(8, 4.5)
+    for accuracies, best in sorted(trials, key=lambda trial: trial[1]):
+        axes.plot(
+            range(len(accuracies)),
+            [100 * accuracy for accuracy in accuracies],
+            color=VAL_COLOUR if best else TRAIN_COLOUR,
+            alpha=1 if best else 0.4,
+            marker="o",
+            markersize=3,
+            label="best" if best else None,
+        )
+    axes.set(xlabel="epoch", ylabel="val accuracy (%)", title="Learning curves of all trials")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def parallel_coordinates(
+    path: Path, values: Sequence[dict[str, Any]], accuracies: Sequence[float]
+) -> None:
+    """One line a trial through its values, coloured by val accuracy; each axis from low to high."""
+    names = [*values[0], "val accuracy"] if values else ["val accuracy"]
+    columns = [[row[name] for row in values] for name in names[:-1]] + [list(accuracies)]
+    figure, axes = _figure(max(6.0, 2.0 * len(names)), 4.5)
+    heights = [_heights(column) for column in columns]
+    shades = np.asarray(heights[-1])
+    for i in np.argsort(shades):
+        line = [column[i] for column in heights]
+        colour = (0.85 * (1 - shades[i]), 0.85 * (1 - shades[i]), 0.9)
+        axes.plot(range(len(names)), line, color=colour, marker="o", markersize=3)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks([])
+    for x, column in enumerate(columns):
+        axes.axvline(x, color="black", linewidth=0.5)
+        if column:
+            axes.text(x, -0.08, _label(min(column, key=_order)), ha="center", fontsize=8)
+            axes.text(x, 1.04, _label(max(column, key=_order)), ha="center", fontsize=8)
+    axes.set(ylim=(-0.15, 1.15), title="Trials, the darker the better")
+    for side in ("left", "right", "top", "bottom"):
+        axes.spines[side].set_visible(False)
+    _save(figure, path)
+
+
+def _order(value: Any) -> Any:
+    return value if isinstance(value, (int, float)) else str(value)
+
+
+def _label(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _heights(column: Sequence[Any]) -> list[float]:
+    """Positions in 0..1: by logarithm where all are positive numbers, by order where words."""
+    if not all(isinstance(value, (int, float)) for value in column):
+        order = sorted({str(value) for value in column})
+        return [order.index(str(value)) / max(1, len(order) - 1) for value in column]
+    numbers = np.asarray(column, dtype=np.float64)
+    if len(numbers) and numbers.min() > 0 and numbers.max() > 10 * numbers.min():
+        numbers = np.log(numbers)
+    span = np.ptp(numbers) if len(numbers) else 0.0
+    return [0.5] * len(numbers) if span == 0 else list((numbers - numbers.min()) / span)
+
+
 def _figure(
     width: float, height: float, *, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:

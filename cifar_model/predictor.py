@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cifar_model.explain import GradCam
+from cifar_model.explain import GradCam, closed_form
 from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
 from cifar_model.model_config import ModelConfig
@@ -76,9 +76,18 @@ class Predictor:
         class_index: the class to explain; None for the most probable one.
         layer: one of `layers.EXPLAINABLE_LAYERS`; method: one of `layers.EXPLANATION_METHODS`.
         """
-        probabilities = self.probabilities([framed])[0]
+        images = self._input([framed])
+        with torch.inference_mode():
+            maps = self.network.features(images)
+            logits = self.network.head(maps)
+        probabilities = softmax(logits.float().cpu().numpy())[0]
         target = int(probabilities.argmax()) if class_index is None else class_index
-        found = self.grad_cam(self._input([framed]), target, layer, method)
+        if (layer, method) == (DEFAULT_LAYER, DEFAULT_METHOD):
+            linear = self.network.linear.weight.detach() * self.network.logit_scale
+            last, weights = maps[0].float().cpu().numpy(), linear[target].float().cpu().numpy()
+            found = closed_form(last, weights, self.config.image_size)
+        else:
+            found = self.grad_cam(images, target, layer, method)
         return Explanation(probabilities, target, layer, method, found)
 
     def _input(self, framed: Framed) -> torch.Tensor:

@@ -9,7 +9,7 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -57,6 +57,8 @@ class Recipe:
     padding: Padding = "constant"
     cutout_size: int = 8  # side of the square hole; 0 = none
     cutout_probability: float = 0.0
+    low_resolution: int = 32  # side that images are shrunk to in the first epochs
+    low_resolution_share: float = 0.0  # of the epochs, rounded down to whole ones
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -83,11 +85,23 @@ class Recipe:
             self.cutout_probability,
             "in [0, 1]",
         )
+        _check(8 <= self.low_resolution <= 32, "low_resolution", self.low_resolution, "8 to 32")
+        _check(
+            0 <= self.low_resolution_share <= 1,
+            "low_resolution_share",
+            self.low_resolution_share,
+            "in [0, 1]",
+        )
         if self.augmentation == "albumentations" and self.flip == "alternating":
             raise InputError(
                 "recipe: flip 'alternating' needs augmentation 'batched': the albumentations "
                 "pipeline has no memory of the epoch before"
             )
+
+    def with_peak_lr(self, peak_lr: float) -> Recipe:
+        """The same at another peak learning rate, Muon's auxiliary one in proportion."""
+        auxiliary_lr = self.auxiliary_lr * peak_lr / self.peak_lr
+        return replace(self, peak_lr=peak_lr, auxiliary_lr=auxiliary_lr)
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON-ready values; `from_json` gives an equal one back."""
@@ -153,9 +167,9 @@ def seed() -> Recipe:
 
 
 def fast() -> Recipe:
-    """Better than `seed` in ten epochs: Muon, label smoothing, alternating flip, scaled logits.
+    """Ten epochs of Muon with label smoothing, alternating flip and scaled logits.
 
-    RESULTS.md says what it reaches and what each part is known to bring.
+    RESULTS.md says what it reaches and what its parts bring.
     """
     return Recipe(
         name="fast",
@@ -175,7 +189,6 @@ def fast() -> Recipe:
         flip="alternating",
         crop_padding=4,
         padding="reflect",
-        cutout_probability=0.0,
     )
 
 

@@ -3,13 +3,17 @@ to workers before anything has imported PyTorch."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from cifar_model.errors import InputError
 from cifar_model.recipe import Recipe
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "32-true", "bf16-mixed")
+Compile = Literal["auto", "on", "off"]
+COMPILES: tuple[Compile, ...] = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -20,4 +24,28 @@ class RunPlan:
     num_classes: int
     seed: int = 0
     precision: Precision = "auto"  # auto: bf16 where the hardware multiplies it natively
+    compile: Compile = "auto"  # auto: torch.compile on GPUs; on a CPU it takes longer than it saves
     channels_last: bool = True  # memory format of the network; False is for comparisons
+    sync_norms: bool = False  # batch norm over all workers' images, not each worker's own
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The learning rates of a range test: `steps` of them, each the same factor over the last."""
+
+    min_lr: float = 1e-5
+    max_lr: float = 10.0
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_lr < self.max_lr < math.inf:
+            raise InputError(
+                f"learning rates from {self.min_lr:g} to {self.max_lr:g}: expected positive ones, "
+                "the first under the last"
+            )
+        if self.steps < 30:
+            raise InputError(f"{self.steps} steps: expected 30 or more, to see a curve")
+
+    def lr(self, step: int) -> float:
+        """The rate of a step, from 0."""
+        return float(self.min_lr * (self.max_lr / self.min_lr) ** (step / (self.steps - 1)))

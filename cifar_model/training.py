@@ -21,10 +21,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from cifar_model.data import ImageDataModule
 from cifar_model.dataset import TrainingData
 from cifar_model.epoch_log import EpochLog
+from cifar_model.history import HISTORY
 from cifar_model.lit_classifier import LitClassifier
-from cifar_model.model_folder import HISTORY
 from cifar_model.resnet9 import ResNet9
 from cifar_model.run_plan import RunPlan
+from cifar_model.synced_norm import sync_norms
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,40 @@ def build_trainer(plan: RunPlan, run_folder: Path, placement: Placement) -> pl.T
 
     run_folder: where `history.csv` and `tensorboard/` go; rank 0 writes them.
     """
+    options = trainer_options(plan, placement)
+    # First: a diverged epoch must not be reported or saved by the others.
+    log = EpochLog(run_folder / HISTORY, command_started=placement.command_started)
+    options["callbacks"].insert(0, log)
     return pl.Trainer(
+        **options,
         max_epochs=plan.recipe.epochs,
-        accelerator="auto",
-        devices=placement.devices,
-        strategy=placement.strategy,
-        plugins=list(placement.plugins),
-        callbacks=[
-            EpochLog(run_folder / HISTORY, command_started=placement.command_started),
-            *placement.callbacks,
-        ],
-        precision=native_precision() if plan.precision == "auto" else plan.precision,
         logger=TensorBoardLogger(run_folder, name="tensorboard", version=""),
         log_every_n_steps=10,
-        # `ImageDataModule` deals out the data itself, each image once.
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in placement.callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
+
+
+def trainer_options(plan: RunPlan, placement: Placement) -> dict[str, Any]:
+    """What every Lightning Trainer of this project is given."""
+    return {
+        "accelerator": "auto",
+        "devices": placement.devices,
+        "strategy": placement.strategy,
+        "plugins": list(placement.plugins),
+        "callbacks": list(placement.callbacks),
+        "precision": native_precision() if plan.precision == "auto" else plan.precision,
+        # `ImageDataModule` deals out the data itself, each image once.
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+
+
+def use_threads(threads: int | None) -> None:
+    """Give this process so many CPU threads; None leaves torch's default."""
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def fit(
@@ -104,10 +119,15 @@ def fit(
 
     threads: CPU threads of this process; None leaves torch's default.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     pl.seed_everything(plan.seed, verbose=False)
-    module = LitClassifier(build_network(plan), plan.recipe, seed=plan.seed)
+    network = build_network(plan)
+    if plan.sync_norms:
+        sync_norms(network)
+    if plan.compile == "on" or (plan.compile == "auto" and torch.cuda.is_available()):
+        # In place: names of parameters, and so checkpoints, stay as they are.
+        network.compile()
+    module = LitClassifier(network, plan.recipe, seed=plan.seed)
     trainer.fit(
         module,
         datamodule=ImageDataModule(data, plan.recipe, seed=plan.seed),

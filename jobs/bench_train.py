@@ -84,8 +84,9 @@ def bench_train(spec: str, rounds: int, steps: int, cores: int) -> dict[str, flo
 
 def take_turn(variant: Variant, data: TrainingData, classes: int, cores: int) -> Turn:
     """Train two short epochs one way."""
-    recipe = replace(variant.recipe, epochs=2)
-    plan = RunPlan(recipe, classes, 0, variant.precision, variant.channels_last)
+    # Every image at full size, whatever the recipe does early on.
+    recipe = replace(variant.recipe, epochs=2, low_resolution_share=0.0)
+    plan = RunPlan(recipe, classes, 0, variant.precision, channels_last=variant.channels_last)
     with tempfile.TemporaryDirectory(prefix="bench-") as storage:
         # Ray keeps files by a run's name, so each turn needs one of its own.
         folder = Path(storage) / Path(storage).name

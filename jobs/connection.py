@@ -23,8 +23,10 @@ class Cluster:
 
 
 @contextmanager
-def ray_cluster() -> Iterator[Cluster]:
+def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
     """What Ray offers while connected; disconnects at the end.
+
+    worker_output: print here what workers print.
 
     Without RAY_ADDRESS it starts a local Ray with one CPU a core that this process may use.
     """
@@ -36,13 +38,14 @@ def ray_cluster() -> Iterator[Cluster]:
         yield Cluster(ray.cluster_resources(), dashboard=None)
         return
     if os.environ.get("RAY_ADDRESS"):
-        context = ray.init(logging_level="WARNING")
+        context = ray.init(logging_level="WARNING", log_to_driver=worker_output)
     else:
         context = ray.init(
             address="local",
             num_cpus=usable_cores(),
             include_dashboard=True,
             logging_level="WARNING",
+            log_to_driver=worker_output,
         )
     try:
         url = context.dashboard_url

@@ -14,7 +14,7 @@ from pathlib import Path
 from cifar_model.dataset import ImageDataset
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.model_config import ModelConfig, read_config
-from cifar_model.model_folder import HISTORY, REPORT, update_metrics
+from cifar_model.model_folder import REPORT, update_metrics
 from cifar_model.sources import load_source
 
 
@@ -55,7 +55,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     from tqdm import tqdm
 
     from cifar_model.evaluation import evaluate, write_report
-    from cifar_model.history import read_history
+    from cifar_model.history import HISTORY, read_history
     from cifar_model.predictor import Predictor
 
     predictor = Predictor.load(model)
@@ -66,11 +66,16 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
         folder, evaluation, dataset.test, read_history(model / HISTORY), about, replace=overwrite
     )
     if out is None:
-        update_metrics(model, {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss})
+        metrics = {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss}
+        if evaluation.flip_accuracy is not None:
+            metrics["test_flip_accuracy"] = evaluation.flip_accuracy
+        update_metrics(model, metrics)
     summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    flip = summary["flip_accuracy"]
+    averaged = "" if flip is None else f" ({flip:.2%} averaged with the mirror image)"
     print(
         f"{config.name} on {summary['images']:,} test images of {spec}: "
-        f"accuracy {summary['accuracy']:.2%}, loss {summary['loss']:.4f} nats, "
+        f"accuracy {summary['accuracy']:.2%}{averaged}, loss {summary['loss']:.4f} nats, "
         f"{summary['misclassified']:,} misclassified"
     )
     return folder

@@ -27,20 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="model folder to copy")
     parser.add_argument("--out", required=True, help="model folder to write")
     parser.add_argument("--name", help="of the copy (default: the model's own)")
+    parser.add_argument("--note", help="for the card: what a user of the model should know")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.export"):
-        print(shrink(Path(options.model).absolute(), Path(options.out).absolute(), options.name))
+        model, out = Path(options.model).absolute(), Path(options.out).absolute()
+        print(shrink(model, out, options.name, options.note))
 
 
-def shrink(model: Path, out: Path, name: str | None) -> Path:
+def shrink(model: Path, out: Path, name: str | None = None, note: str | None = None) -> Path:
     """Write a copy of a model folder in half precision; returns it."""
-    from cifar_model.model_folder import HISTORY, export_model, load_model
+    from cifar_model.history import HISTORY
+    from cifar_model.model_folder import export_model, load_model
 
     if out.exists():
         raise InputError(f"{out} exists; choose another --out")
     network, config = load_model(model)
     metrics = {key: v for key, v in config.metrics.items() if not key.startswith("test_")}
-    config = replace(config, name=name or config.name, metrics=metrics)
+    config = replace(config, name=name or config.name, note=note or config.note, metrics=metrics)
     export_model(out, network, config, (model / HISTORY).read_bytes(), half=True)
     return out
 
@@ -54,12 +57,12 @@ def export_run(
     checkpoint: Path,
 ) -> Path:
     """Write FOLDER/model, named for the run, with the metrics of its last epoch."""
-    from cifar_model.history import read_history
+    from cifar_model.history import HISTORY, read_history
     from cifar_model.model_config import ModelConfig
-    from cifar_model.model_folder import HISTORY, export_model
+    from cifar_model.model_folder import export_model
     from cifar_model.training import network_from_checkpoint
 
-    last = read_history(folder / HISTORY)[-1]
+    records = read_history(folder / HISTORY)
     config = ModelConfig(
         name=folder.name,
         class_names=class_names,
@@ -69,8 +72,11 @@ def export_run(
         seed=plan.seed,
         data=record,
         metrics={
-            name: getattr(last, name)
-            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+            "train_seconds": sum(record.seconds for record in records),
+            **{
+                name: getattr(records[-1], name)
+                for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+            },
         },
     )
     history = (folder / HISTORY).read_bytes()

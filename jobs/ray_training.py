@@ -7,15 +7,23 @@ The driver imports no PyTorch: it only sends the plan and the data. Each worker 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_model.dataset import TrainingData
-from cifar_model.errors import InputError
-from cifar_model.run_plan import RunPlan
+from cifar_model.errors import InputError, TrainingDiverged
+from cifar_model.files import write_whole
+from cifar_model.run_plan import RunPlan, Sweep
+from jobs import storage
 from jobs.connection import is_local, ray_cluster
+from jobs.run_folder import DIVERGED
 from jobs.stages import Stages
+
+if TYPE_CHECKING:
+    from cifar_model.training import Placement
 
 CHECKPOINT = "checkpoint.ckpt"  # RayTrainReportCallback.CHECKPOINT_NAME
 MAX_FAILURES = 3  # failures of workers that a run survives, each repeating at most an epoch
@@ -29,6 +37,25 @@ class WorkerLayout:
     workers: int
     cpus_each: int | None = None
     gpus_each: float | None = None
+    min_workers: int | None = None  # elastic: go on with as few
+
+    @property
+    def count(self) -> int | tuple[int, int]:
+        """The number of workers as Ray Train takes it: fixed, or from and to."""
+        return (self.min_workers, self.workers) if self.min_workers else self.workers
+
+    def check(self) -> None:
+        """InputError for numbers of workers, cores or GPUs that can't be."""
+        if self.workers < 0:
+            raise InputError(f"--workers {self.workers}: expected 0 or more")
+        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
+            raise InputError(
+                f"--min-workers {self.min_workers}: expected 1 to {self.workers}, the --workers"
+            )
+        if self.cpus_each is not None and self.cpus_each < 1:
+            raise InputError(f"--cpus-per-worker {self.cpus_each}: expected 1 or more")
+        if self.gpus_each is not None and self.gpus_each < 0:
+            raise InputError(f"--gpus-per-worker {self.gpus_each:g}: expected 0 or more")
 
     def resources(self, cluster: dict[str, float]) -> tuple[int, float]:
         """Cores and GPUs of each worker on a cluster with these resources in all."""
@@ -37,7 +64,7 @@ class WorkerLayout:
         if gpus is None:
             gpus = 1.0 if cluster.get("GPU") else 0.0
         for kind, each in (("CPU", cpus), ("GPU", gpus)):
-            wanted, there = self.workers * each, cluster.get(kind, 0)
+            wanted, there = (self.min_workers or self.workers) * each, cluster.get(kind, 0)
             # A cluster may grow until they fit; a Ray started for this command never does.
             if wanted > there and is_local():
                 raise InputError(
@@ -56,84 +83,171 @@ class WorkerTask:
     run_folder: Path
     threads: int
     command_started: float
+    sweep: Sweep | None = None  # of a range test, instead of a run
+    uri: str | None = None  # of the run, where the run folder is each node's copy of it
 
 
 def fit_on_ray(
-    plan: RunPlan, data: TrainingData, folder: Path, layout: WorkerLayout, stages: Stages
+    plan: RunPlan,
+    data: TrainingData,
+    folder: Path,
+    layout: WorkerLayout,
+    stages: Stages,
+    uri: str | None = None,
 ) -> Path:
     """Train on Ray workers, from the run's last checkpoint on if it has one.
 
     folder: STORAGE/NAME of the run, reachable from every worker. Returns its last checkpoint.
+    uri: of the run on object storage; then `folder` is this machine's copy.
+    TrainingDiverged if the loss became no number.
     """
+    with started_ray(layout, stages) as (cpus, gpus):
+        import ray
+
+        task = WorkerTask(plan, ray.put(data), folder, cpus, stages.started, uri=uri)
+        return fit_workers(task, layout, gpus)
+
+
+@contextmanager
+def started_ray(layout: WorkerLayout, stages: Stages) -> Iterator[tuple[int, float]]:
+    """Ray, with what each worker gets of it: cores and GPUs."""
     stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
     with ray_cluster() as cluster:
-        import ray
-        from ray.train import (
-            CheckpointConfig,
-            FailureConfig,
-            LoggingConfig,
-            RunConfig,
-            ScalingConfig,
-        )
-        from ray.train.torch import TorchTrainer
-
         if cluster.dashboard:
             stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
         cpus, gpus = layout.resources(cluster.resources)
-        task = WorkerTask(plan, ray.put(data), folder, cpus, stages.started)
-        trainer = TorchTrainer(
-            train_worker,
-            train_loop_config={"task": task},
-            scaling_config=ScalingConfig(
-                num_workers=layout.workers,
-                use_gpu=gpus > 0,
-                resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
-            ),
-            run_config=RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
-                failure_config=FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
-                logging_config=LoggingConfig(log_level="WARNING"),
-            ),
-        )
         stages.say(
             f"Starting {layout.workers} worker(s), {cpus} core(s) and {gpus:g} GPU(s) each; "
             "first they import PyTorch and Lightning"
         )
-        result = trainer.fit()
-        assert result.checkpoint is not None
-        return Path(result.checkpoint.path) / CHECKPOINT
+        yield cpus, gpus
+
+
+def fit_workers(
+    task: WorkerTask, layout: WorkerLayout, gpus: float, callbacks: Sequence[Any] = ()
+) -> Path:
+    """Run a training task on Ray workers; returns its last checkpoint, on this machine.
+
+    callbacks: Ray Train's, on the driver's side.
+    TrainingDiverged if the loss became no number; InputError, one line, if workers failed for good.
+    """
+    from ray.train import TrainingFailedError
+
+    diverged = task.run_folder / DIVERGED
+    diverged.unlink(missing_ok=True)
+    if task.uri:
+        storage.delete(storage.join(task.uri, DIVERGED))
+    try:
+        result = torch_trainer(train_worker, task, layout, gpus, callbacks).fit()
+    except TrainingFailedError as error:
+        raise InputError(
+            f"training failed: {failure_reason(error)}; its last checkpoint is kept: "
+            "when the cause is gone, go on with --resume"
+        ) from error
+    if task.uri:
+        storage.pull(task.uri, task.run_folder)
+    if diverged.exists():
+        raise TrainingDiverged(diverged.read_text(encoding="utf-8"))
+    assert result.checkpoint is not None
+    aside = task.run_folder.parent / "last-checkpoint"
+    return storage.local_checkpoint(result.checkpoint, aside) / CHECKPOINT
+
+
+def failure_reason(error: BaseException) -> str:
+    """The root of a failed `fit`, in a line: of the first worker that failed, if workers did."""
+    failures = getattr(error, "worker_failures", {})
+    root = next((failures[rank] for rank in sorted(failures)), error)
+    while cause := (getattr(root, "cause", None) or root.__cause__):
+        root = cause
+    # What a worker raised arrives as its traceback, the exception on the last line.
+    last = ([line for line in str(root).splitlines() if line.strip()] or [""])[-1].strip()
+    return last[:300] if ": " in last else f"{type(root).__name__}: {last[:300]}"
+
+
+def torch_trainer(
+    worker: Callable[[dict[str, WorkerTask]], Any],
+    task: WorkerTask,
+    layout: WorkerLayout,
+    gpus: float,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """The TorchTrainer that runs a task on workers, its files in the task's run folder."""
+    from ray.train import (
+        CheckpointConfig,
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+    )
+    from ray.train.torch import TorchTrainer
+
+    return TorchTrainer(
+        worker,
+        train_loop_config={"task": task},
+        scaling_config=ScalingConfig(
+            num_workers=layout.count,
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": task.threads, **({"GPU": gpus} if gpus else {})},
+        ),
+        run_config=RunConfig(
+            name=task.run_folder.name,
+            storage_path=storage.parent(task.uri) if task.uri else str(task.run_folder.parent),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+            logging_config=LoggingConfig(log_level="WARNING"),
+            callbacks=list(callbacks),
+        ),
+    )
 
 
 def train_worker(config: dict[str, WorkerTask]) -> None:
     """One Ray Train worker: train, and report metrics and a checkpoint after each epoch."""
     import ray.train
-    from ray.train.lightning import (
-        RayDDPStrategy,
-        RayLightningEnvironment,
-        RayTrainReportCallback,
-        prepare_trainer,
-    )
+    from ray.train.lightning import RayTrainReportCallback, prepare_trainer
 
-    from cifar_model.training import Placement, build_trainer, fit, quiet_lightning
+    from cifar_model.training import build_trainer, fit
+
+    task = config["task"]
+    callbacks: list[Any] = [RayTrainReportCallback()]
+    if task.uri:
+        from jobs.epoch_push import PushEachEpoch
+
+        if ray.train.get_context().get_world_rank() == 0:
+            storage.pull(task.uri, task.run_folder)
+        # Before the checkpoint is reported: the record of an epoch is never behind it.
+        callbacks.insert(0, PushEachEpoch(task.run_folder, task.uri))
+    placement = ray_placement(task, callbacks)
+    trainer = prepare_trainer(build_trainer(task.plan, task.run_folder, placement))
+    data = ray.get(task.data)
+    latest = ray.train.get_checkpoint()
+    try:
+        if latest is None:
+            fit(task.plan, data, trainer, threads=task.threads)
+        else:
+            with latest.as_directory() as folder:
+                checkpoint = Path(folder) / CHECKPOINT
+                fit(task.plan, data, trainer, threads=task.threads, checkpoint=checkpoint)
+    except TrainingDiverged as error:
+        # All workers end in peace: Ray Train would start failed ones again, to diverge again.
+        if trainer.is_global_zero:
+            write_whole(task.run_folder / DIVERGED, str(error).encode())
+            if task.uri:
+                storage.push(task.run_folder, task.uri)
+
+
+def ray_placement(task: WorkerTask, callbacks: Sequence[Any] = ()) -> Placement:
+    """How a Ray Train worker takes part in a run."""
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    from cifar_model.training import Placement, quiet_lightning
 
     quiet_lightning()
     # Some of Ray Train's loggers are out of reach of its own log level.
     logging.disable(logging.INFO)
-    task = config["task"]
-    placement = Placement(
+    return Placement(
         strategy=RayDDPStrategy(gradient_as_bucket_view=True),
         plugins=[RayLightningEnvironment()],
-        callbacks=[RayTrainReportCallback()],
+        callbacks=list(callbacks),
         devices="auto",
         command_started=task.command_started,
     )
-    trainer = prepare_trainer(build_trainer(task.plan, task.run_folder, placement))
-    data = ray.get(task.data)
-    latest = ray.train.get_checkpoint()
-    if latest is None:
-        fit(task.plan, data, trainer, threads=task.threads)
-        return
-    with latest.as_directory() as folder:
-        fit(task.plan, data, trainer, threads=task.threads, checkpoint=Path(folder) / CHECKPOINT)

@@ -3,6 +3,7 @@
 run.json            what was asked for: enough to resume
 history.csv         metrics of each epoch
 startup.json        seconds from the command to the first step
+diverged.txt        why training ended early, if its loss became no number
 tensorboard/        the same for TensorBoard, and the learning rate
 checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
 model/              the exported model; its being there means that the run has ended
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from cifar_model.errors import InputError
 from cifar_model.files import write_whole
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
+from jobs import storage as storage_uri
 
-STARTUP = "startup.json"
+STARTUP, DIVERGED = "startup.json", "diverged.txt"
 RUN, MODEL, IN_PROCESS_CHECKPOINTS = "run.json", "model", "checkpoints"
+# Three checkpoints (two kept, one being written) of weights and Adam's two moments, and the model.
+NEEDED_BYTES = (3 * 3 + 1) * 4 * 6_575_370
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -37,6 +42,7 @@ class RunRequest:
     seed: int
     precision: Precision
     in_process: bool  # --workers 0
+    sync_norms: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, less the data's fingerprint."""
@@ -44,20 +50,23 @@ class RunRequest:
 
 
 def run_folder(storage: str, name: str) -> Path:
-    """STORAGE/NAME as an absolute path; InputError for a name that can't be a folder's."""
+    """STORAGE/NAME as an absolute path; InputError for a name that can't be a folder's.
+
+    Of a URI it is where this machine works on its copy of the run.
+    """
     if not _NAME.fullmatch(name):
         raise InputError(
             f"--name {name!r}: expected up to 100 letters, digits, '.', '_' or '-', "
             "the first a letter or digit"
         )
-    if "://" in storage:
-        raise InputError(f"--storage {storage}: expected a folder that all workers can reach")
+    if storage_uri.is_uri(storage):
+        return storage_uri.working_copy(storage_uri.join(storage, name))
     # Workers run in folders of their own, so a relative path would mean another place there.
     return Path(storage).expanduser().absolute() / name
 
 
 def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
-    """Claim the folder for a new run."""
+    """Claim the folder for a new run; InputError if it is taken, or its disk too full."""
     if (folder / MODEL).exists():
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
@@ -69,6 +78,13 @@ def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < NEEDED_BYTES:
+            raise InputError(
+                f"--storage: {free / 2**20:.0f} MiB free in {folder}, a run needs "
+                f"{NEEDED_BYTES / 2**20:.0f} MiB for its checkpoints and model; free some, or "
+                "choose another --storage"
+            )
         text = json.dumps({**request.to_json(), "fingerprint": fingerprint}, indent=2) + "\n"
         write_whole(folder / RUN, text.encode())
     except OSError as error:

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cifar_model.batch_scaling import with_batch_size
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import RECIPES, load_recipe
-from cifar_model.run_plan import PRECISIONS, RunPlan
+from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan
 from cifar_model.sources import load_source
 from jobs import run_folder as runs
+from jobs import storage
 from jobs.connection import usable_cores
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
@@ -49,6 +51,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"{', '.join(sorted(RECIPES))}, or a JSON file (default: {DEFAULT_RECIPE})",
     )
     add("--epochs", type=int, help="passes over the training images (default: the recipe's)")
+    add(
+        "--batch-size",
+        type=int,
+        help="images a step over all workers; learning rates follow by the rule in "
+        "cifar_model/batch_scaling.py (default: the recipe's)",
+    )
     add("--train-limit", type=int, help="use so many training images, a stratified draw")
     add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
     add("--seed", type=int, help="of initialisation, order and augmentation (default: 0)")
@@ -56,6 +64,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--precision",
         choices=PRECISIONS,
         help="auto: bf16 where the hardware has it, else float32 (default: auto)",
+    )
+    add(
+        "--compile",
+        choices=COMPILES,
+        default="auto",
+        help="torch.compile the network; auto: on GPUs (default: auto)",
     )
     add(
         "--workers",
@@ -73,27 +87,54 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         help="GPUs of each worker (default: 1 if the cluster has any, else 0)",
     )
-    add("--storage", default="runs", help="folder of all runs (default: runs)")
+    add(
+        "--sync-norms",
+        action="store_true",
+        help="batch norm over all workers' images: the same run on any number of workers",
+    )
+    add(
+        "--min-workers",
+        type=int,
+        help="elastic: start, and go on after a loss, with as few as this (default: --workers)",
+    )
+    add(
+        "--storage",
+        default="runs",
+        help="folder of all runs, or a URI: s3://bucket/runs, gs://bucket/runs (default: runs)",
+    )
     add("--name", help="of this run, a folder in --storage (default: data, recipe and time)")
     add("--resume", action="store_true", help="go on with the unfinished run of that --name")
     return parser.parse_args(arguments)
 
 
-def train(options: argparse.Namespace) -> Path:
-    """Run the whole job and return the exported model's folder."""
+def train(options: argparse.Namespace) -> Path | str:
+    """Run the whole job and return the exported model's folder, as a URI if --storage is one."""
     stages = Stages(time.time())
-    check_layout(options)
+    layout = WorkerLayout(
+        options.workers, options.cpus_per_worker, options.gpus_per_worker, options.min_workers
+    )
+    layout.check()
     request, folder, begun_on = _settle(options)
+    uri = storage.join(options.storage, folder.name) if storage.is_uri(options.storage) else None
     stages.say(f"Reading {request.data}")
     dataset = load_source(request.data, image_size=request.image_size)
     if request.train_limit is not None:
         dataset = limit_train(dataset, request.train_limit, seed=request.seed)
     data = split_for_training(dataset)
     classes = len(dataset.class_names)
-    plan = RunPlan(request.recipe, classes, request.seed, request.precision)
+    plan = RunPlan(
+        request.recipe,
+        classes,
+        request.seed,
+        request.precision,
+        options.compile,
+        sync_norms=request.sync_norms,
+    )
     fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
+        if uri:
+            storage.push(folder, uri)
     elif begun_on != fingerprint:
         raise InputError(
             f"--resume: {request.data} is not what the run was begun on "
@@ -103,8 +144,7 @@ def train(options: argparse.Namespace) -> Path:
         threads = options.cpus_per_worker or usable_cores()
         checkpoint = fit_in_process(plan, data, folder, threads, stages)
     else:
-        workers = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
-        checkpoint = fit_on_ray(plan, data, folder, workers, stages)
+        checkpoint = fit_on_ray(plan, data, folder, layout, stages, uri)
     stages.say("Exporting the model")
     record = DataRecord(
         source=request.data,
@@ -113,17 +153,11 @@ def train(options: argparse.Namespace) -> Path:
         val_images=len(data.val),
         test_images=len(dataset.test),
     )
-    return export_run(folder, plan, dataset.class_names, data, record, checkpoint)
-
-
-def check_layout(options: argparse.Namespace) -> None:
-    """InputError for numbers of workers, cores or GPUs that can't be."""
-    if options.workers < 0:
-        raise InputError(f"--workers {options.workers}: expected 0 or more")
-    if options.cpus_per_worker is not None and options.cpus_per_worker < 1:
-        raise InputError(f"--cpus-per-worker {options.cpus_per_worker}: expected 1 or more")
-    if options.gpus_per_worker is not None and options.gpus_per_worker < 0:
-        raise InputError(f"--gpus-per-worker {options.gpus_per_worker:g}: expected 0 or more")
+    model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+    if uri is None:
+        return model
+    storage.push(model, storage.join(uri, runs.MODEL))
+    return storage.join(uri, runs.MODEL)
 
 
 def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
@@ -133,11 +167,15 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         for name in ("data", "image_size", "train_limit", "seed", "precision", "epochs")
         if getattr(options, name) is not None
     }
+    if options.sync_norms:
+        given["sync_norms"] = True
     in_process = options.workers == 0
     if options.resume:
         if options.name is None:
             raise InputError("--resume: say which run with --name")
-        folder = runs.run_folder(options.storage, options.name)
+        if options.batch_size is not None:
+            raise InputError("--resume: the run keeps its batch size; leave --batch-size out")
+        folder = _reach(options.storage, options.name, in_process=in_process)
         request, fingerprint = runs.resume(folder)
         if options.recipe is not None:
             recipe = load_recipe(options.recipe)
@@ -150,6 +188,8 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
+    if options.batch_size is not None:
+        recipe = with_batch_size(recipe, options.batch_size)
     request = RunRequest(
         data=given.get("data", "digits"),
         image_size=given.get("image_size", 32),
@@ -158,10 +198,23 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         seed=given.get("seed", 0),
         precision=given.get("precision", "auto"),
         in_process=in_process,
+        sync_norms=options.sync_norms,
     )
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")
-    return request, runs.run_folder(options.storage, name), None
+    return request, _reach(options.storage, name, in_process=in_process), None
+
+
+def _reach(place: str, name: str, *, in_process: bool) -> Path:
+    """The run's folder; of a run on object storage a fresh copy of it."""
+    folder = runs.run_folder(place, name)
+    if storage.is_uri(place):
+        if in_process:
+            raise InputError(
+                f"--storage {place}: expected a folder; a run without Ray (--workers 0) stays here"
+            )
+        storage.pull(storage.join(place, name), folder)
+    return folder
 
 
 if __name__ == "__main__":

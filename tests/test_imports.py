@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cifar_model", "jobs", "serve_app")
+PACKAGES = ("cifar_model", "cluster", "jobs", "serve_app")
 
 # Package or file -> what it must not import, at its top or inside a function.
 FORBIDDEN = {
     "cifar_model": {"ray", "gradio", "fastapi", "starlette", "jobs", "serve_app"},
     "jobs": {"serve_app", "gradio", "fastapi"},
     "serve_app": {"jobs"},
+    "cluster": {"cifar_model", "jobs", "serve_app", "torch"},
     "serve_app/ui.py": {"torch", "ray"},
     "serve_app/tabs": {"torch", "ray"},
     "serve_app/space": {"ray"},
@@ -66,7 +67,13 @@ STAYS_LIGHT = {
         "pytorch_lightning", "albumentations", "torchmetrics", "matplotlib", "ray", "gradio",
     },
     "cifar_model.training": {"albumentations", "ray", "gradio"},
+    "cluster.doctor": {"torch", "ray", "numpy"},
+    "cluster.local": {"torch", "ray", "numpy"},
+    "jobs.submit": {"torch", "ray", "numpy", "pytorch_lightning"},
     "jobs.train": {"torch", "ray", "pytorch_lightning", "matplotlib"},
+    "jobs.lr_find": {"torch", "ray", "pytorch_lightning", "matplotlib"},
+    "jobs.tune": {"torch", "ray", "pytorch_lightning", "matplotlib", "optuna"},
+    "jobs.bench": {"torch", "ray", "pytorch_lightning"},
     "jobs.evaluate": {"ray", "pytorch_lightning", "gradio"},
     "cifar_model.report_folder": {"torch", "matplotlib"},
     "serve_app.space.__main__": {"torch", "ray", "gradio"},

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_model.augment import Draws, albumentations_pipeline, apply, draw, first_flip
+from cifar_model.augment import (
+    Draws,
+    albumentations_pipeline,
+    apply,
+    draw,
+    first_flip,
+    shrink,
+)
 from cifar_model.normalisation import Normalisation, normalise
 from cifar_model.recipe import load_recipe
 
@@ -149,3 +156,17 @@ def test_the_albumentations_pipeline_repeats_itself_by_seed():
     one, again = (albumentations_pipeline(SEED, 32, NORMALISATION, seed=3) for _ in range(2))
     for _ in range(5):
         assert torch.equal(one(image), again(image))
+
+
+def test_early_epochs_see_smaller_images_and_later_ones_whole_ones():
+    recipe = replace(BATCHED, epochs=5, low_resolution=24, low_resolution_share=0.5)
+    ramp = torch.linspace(-1, 1, 64).expand(2, 3, 64, 64)
+    assert [shrink(ramp, recipe, epoch).shape[-1] for epoch in range(5)] == [48, 48, 64, 64, 64]
+    small = shrink(ramp, recipe, 0)
+    assert small[0, 0, 24].diff().min() > 0 and small.mean().abs() < 1e-6
+
+
+def test_a_shrunk_image_keeps_its_mean_and_loses_what_it_cannot_hold():
+    recipe = replace(BATCHED, low_resolution=16, low_resolution_share=1.0)
+    stripes = torch.tensor([1.0, -1.0]).repeat(16).expand(1, 3, 32, 32)
+    assert shrink(stripes, recipe, 0)[..., 1:-1].abs().max() < 0.3

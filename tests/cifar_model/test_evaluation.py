@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,15 @@ def test_the_report_equals_a_recount_of_its_predictions(tmp_path, evaluation, te
     for label, name in enumerate("abcd"):
         own = [r for row, r in zip(rows, right, strict=True) if row["true"] == str(label)]
         assert report["per_class_accuracy"][name] == sum(own) / len(own)
+
+
+def test_averaging_with_the_mirror_image_is_reported_apart(evaluation):
+    other = np.random.default_rng(2).normal(size=(80, 4)).astype(np.float32)
+    both = replace(evaluation, mirrored_logits=other)
+    mean = (evaluation.logits + other) / 2
+    assert both.flip_accuracy == (mean.argmax(axis=1) == evaluation.labels).mean()
+    assert both.to_json()["accuracy"] == evaluation.accuracy
+    assert evaluation.to_json()["flip_accuracy"] is None
 
 
 def test_misclassified_images_come_with_classes_the_most_confident_first(

@@ -8,7 +8,7 @@ import torch
 
 from cifar_model.errors import InputError
 from cifar_model.explain import GradCam
-from cifar_model.layers import EXPLAINABLE_LAYERS
+from cifar_model.layers import DEFAULT_LAYER, EXPLAINABLE_LAYERS
 from cifar_model.overlay import overlay
 from cifar_model.predictor import Predictor
 
@@ -43,6 +43,17 @@ def test_the_default_layers_map_is_grad_cam_by_definition(predictor, digit, clas
     cells = torch.from_numpy(found).reshape(4, 8, 4, 8).mean(dim=(1, 3))
     correlation = np.corrcoef(cells.flatten(), coarse.flatten())[0, 1]
     assert correlation > 0.95
+
+
+@pytest.mark.parametrize("class_index", range(10))
+def test_the_closed_form_is_what_the_package_finds(predictor, class_index):
+    from cifar_model.sources import load_source
+
+    package = GradCam(predictor.network)
+    for image in load_source("digits").test.images[:4]:
+        found = predictor.explain(image, class_index=class_index).map
+        expected = package(predictor._input([image]), class_index, DEFAULT_LAYER)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("layer", EXPLAINABLE_LAYERS)

@@ -1,6 +1,7 @@
 """Short seeded runs: their losses are golden, and resuming changes nothing."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.errors import TrainingDiverged
 from cifar_model.history import read_history
 from cifar_model.lit_classifier import LitClassifier
 from cifar_model.recipe import load_recipe
@@ -48,6 +50,18 @@ def test_losses_of_a_short_seeded_run_are_golden(tmp_path, data, name):
     history, _ = run(tmp_path, data, chosen)
     found = [[r.train_loss, r.val_loss] for r in history]
     np.testing.assert_allclose(found, GOLDEN[name], rtol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_a_compiled_network_learns_alike_and_leaves_an_ordinary_checkpoint(tmp_path, data):
+    chosen = replace(plan(epochs=1), compile="on")
+    eager, _ = run(tmp_path / "eager", data, plan(epochs=1))
+    history, module = run(tmp_path, data, chosen)
+    assert module.network._compiled_call_impl is not None
+    assert history[0].train_loss == pytest.approx(eager[0].train_loss, rel=0.01)
+    network = network_from_checkpoint(chosen, tmp_path / "epoch=0.ckpt")
+    assert list(network.state_dict()) == list(module.network.state_dict())
 
 
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, data):
@@ -90,6 +104,14 @@ def test_metrics_are_those_of_a_recount(tmp_path, data):
     )
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     assert history[-1].val_loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_its_reason_and_without_a_checkpoint(
+    tmp_path, data
+):
+    with pytest.raises(TrainingDiverged, match=r"training diverged.*epoch 0.*lower the learning"):
+        run(tmp_path, data, plan(weight_decay=1e30))
+    assert not list(tmp_path.glob("*.ckpt"))
 
 
 def test_checkpoints_hold_plain_values_and_tensors_only(tmp_path, data):

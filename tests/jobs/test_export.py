@@ -11,12 +11,15 @@ from jobs import export
 
 def test_a_shrunk_model_answers_as_the_whole_one(digits_model, tmp_path, capsys):
     out = tmp_path / "small"
-    export.main(["--model", str(digits_model), "--out", str(out), "--name", "small"])
+    export.main(
+        ["--model", str(digits_model), "--out", str(out), "--name", "small", "--note", "Told."]
+    )
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     images = load_source("digits").test.images[:100]
     whole, small = (Predictor.load(f).probabilities(images) for f in (digits_model, out))
     assert np.abs(whole - small).max() < 0.01
     assert read_config(out).name == "small"
+    assert "\nTold.\n" in (out / "README.md").read_text(encoding="utf-8")
     assert not any(name.startswith("test_") for name in read_config(out).metrics)
 
 

@@ -196,7 +196,8 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
         (["--image-size", "33"], "multiple of 8"),
         (["--resume"], "say which run with --name"),
         (["--resume", "--name", "absent"], "no run 'absent'"),
-        (["--storage", "s3://bucket/runs"], "expected a folder"),
+        (["--min-workers", "3"], "--min-workers 3"),
+        (["--batch-size", "0"], "batch_size is 0"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, words):

@@ -1,0 +1,56 @@
+"""What `cluster.doctor --storage` runs as a job: can every node write to the storage and read it?
+
+It stands alone: its text is the job's command, so that the nodes need nothing but Ray.
+"""
+
+import json
+import sys
+import uuid
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+
+@ray.remote(num_cpus=0)
+def visit(uri: str, marks: list[str], own: str) -> str:
+    """Read the marks of the nodes before, leave one's own; "" or what went wrong."""
+    from pyarrow import fs
+
+    try:
+        where, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+        for mark in marks:
+            with where.open_input_stream(f"{path}/{mark}") as file:
+                assert file.read() == mark.encode()
+        where.create_dir(path, recursive=True)
+        with where.open_output_stream(f"{path}/{own}") as file:
+            file.write(own.encode())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+@ray.remote(num_cpus=0)
+def sweep(uri: str, marks: list[str]) -> None:
+    """Take the marks away again."""
+    from pyarrow import fs
+
+    where, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    for mark in marks:
+        where.delete_file(f"{path}/{mark}")
+
+
+uri = sys.argv[1]
+ray.init(log_to_driver=False, logging_level="ERROR")
+marks: list[str] = []
+failures = {}
+for node in (node for node in ray.nodes() if node["Alive"]):
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    own = f".doctor-{uuid.uuid4().hex}"
+    wrong = ray.get(visit.options(scheduling_strategy=there).remote(uri, marks, own))
+    if wrong:
+        failures[node["NodeManagerHostname"] + " " + node["NodeManagerAddress"]] = wrong
+    else:
+        marks.append(own)
+if marks:
+    ray.get(sweep.remote(uri, marks))
+print("PROBE " + json.dumps({"nodes": len(marks) + len(failures), "failures": failures}))

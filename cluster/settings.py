@@ -1,0 +1,73 @@
+"""The one place for what the cluster files share: image, versions, sizes, ports, environment.
+
+After a change: `python -m cluster.render`. Secrets are never here: they come from the environment
+or from Kubernetes secrets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+PROJECT = "ray-cifar"
+PYTHON_VERSION = "3.11"
+# The registry's part of the name is the one thing that every user of an image has to change.
+IMAGE_REPOSITORY = "registry.example.com/ray-cifar"
+IMAGE_TAG = "0.1.0"
+IMAGE_CPU = f"{IMAGE_REPOSITORY}:{IMAGE_TAG}-cpu"
+IMAGE_CUDA = f"{IMAGE_REPOSITORY}:{IMAGE_TAG}-cuda"
+
+# Runs of jobs on Kubernetes: likewise each user's own bucket.
+STORAGE = "s3://your-bucket/runs"
+RUNS_MOUNT = "/mnt/runs"  # of the volume claim ray-cifar-runs
+
+GCS_PORT = 6379
+DASHBOARD_PORT = 8265
+METRICS_PORT = 8080
+SERVE_PORT = 8000
+
+# Node sizes: the head only directs; GPU workers come and go.
+HEAD_CPUS, HEAD_MEMORY = 4, "16Gi"
+GPU_WORKER_CPUS, GPU_WORKER_MEMORY, GPU_WORKER_GPUS = 8, "32Gi", 1
+CPU_WORKER_CPUS, CPU_WORKER_MEMORY = 4, "16Gi"
+SPOT_WORKERS_MAX = 8
+ON_DEMAND_WORKERS_MAX = 4
+CPU_WORKERS_MAX = 4
+IDLE_MINUTES = 10
+
+AWS_REGION = "us-west-2"
+AWS_HEAD, AWS_GPU_WORKER = "m6i.xlarge", "g5.2xlarge"
+GCP_REGION, GCP_ZONE = "us-central1", "us-central1-a"
+GCP_HEAD, GCP_GPU_WORKER = "n2-standard-4", "g2-standard-8"
+
+# Before Ray starts, on every node: Serve's fast HTTP path, and how a stopped job ends.
+RAY_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def pinned(package: str) -> str:
+    """The exact version of a package in constraints.txt."""
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        if name == package:
+            return version
+    raise KeyError(package)
+
+
+def placeholders() -> dict[str, str]:
+    """All that a template may name, as text."""
+    values = {name: value for name, value in globals().items() if name.isupper()}
+    texts = {name: str(value) for name, value in values.items() if isinstance(value, (int, str))}
+    texts["RAY_VERSION"] = pinned("ray")
+    texts["TORCH_VERSION"] = pinned("torch")
+    texts["TORCHVISION_VERSION"] = pinned("torchvision")
+    texts["RAY_EXPORTS"] = " ".join(f"{k}={v}" for k, v in RAY_ENVIRONMENT.items())
+    return texts

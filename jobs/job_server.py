@@ -1,0 +1,127 @@
+"""Ray's job server: reaching it, following a job to its end, and stopping one cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cifar_model.errors import InputError
+
+STOPPED = 130  # exit code of a stopped job, as of a command that Ctrl-C ended
+FAILED = 1  # of a job that ended without an exit code of its own
+STOP_WAIT_S = 60
+# Read by Ray's job supervisor: SIGINT lets Ray Train end between two reports, and the last
+# checkpoint is on the storage by then.
+STOP_ENVIRONMENT = {
+    "RAY_JOB_STOP_SIGNAL": "SIGINT",
+    "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+}
+READY_SECONDS = 60
+_NOT_READY = "No available agent"
+
+
+def connect(address: str | None) -> Any:
+    """A JobSubmissionClient; InputError for an address or a token that won't do.
+
+    address: http://HOST:8265; None is RAY_ADDRESS.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        raise InputError(
+            "no cluster: set RAY_ADDRESS to its job server, http://HOST:8265 "
+            "(python -m cluster.local up starts one here)"
+        )
+    if not address.startswith(("http://", "https://")):
+        raise InputError(
+            f"RAY_ADDRESS {address}: expected the address of a job server, http://HOST:8265"
+        )
+    from ray.job_submission import JobSubmissionClient
+
+    with readable_errors(address):
+        # Ray lets RAY_ADDRESS win over the argument.
+        os.environ["RAY_ADDRESS"] = address
+        return JobSubmissionClient(address)
+
+
+@contextmanager
+def readable_errors(address: str) -> Iterator[None]:
+    """What Ray says when a request fails, as one `InputError`."""
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except AuthenticationError as error:
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise InputError(
+            f"{address} refused: {reason}. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token to the cluster's token"
+        ) from error
+    except ConnectionError as error:
+        raise InputError(
+            f"no job server at {address}; python -m cluster.doctor says what to do"
+        ) from error
+    except RuntimeError as error:
+        raise InputError(f"{address}: {str(error).splitlines()[0]}") from error
+
+
+def submit(client: Any, entrypoint: str, runtime_env: dict[str, Any], metadata: Any) -> str:
+    """Submit a job and return its id; waits for a cluster that has just started."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            return client.submit_job(
+                entrypoint=entrypoint, runtime_env=runtime_env, metadata=metadata
+            )
+        except RuntimeError as error:
+            if _NOT_READY not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def follow(client: Any, job: str) -> int:
+    """Print a job's log as it grows until the job ends; returns its exit code."""
+
+    async def tail() -> None:
+        async for text in client.tail_job_logs(job):
+            print(text, end="", flush=True)
+
+    asyncio.run(tail())
+    return wait(client, job)
+
+
+def wait(client: Any, job: str) -> int:
+    """The exit code of a job, once it has ended; its reason goes to stderr where it has none."""
+    from ray.job_submission import JobStatus
+
+    while not (info := client.get_job_info(job)).status.is_terminal():
+        time.sleep(0.5)
+    if info.status == JobStatus.SUCCEEDED:
+        return 0
+    if info.status == JobStatus.STOPPED:
+        print(f"job {job} was stopped", file=sys.stderr)
+        return STOPPED
+    if info.driver_exit_code:
+        # A driver that a signal killed has a negative code; shells say 128 + the signal.
+        code = int(info.driver_exit_code)
+        if code < 0:
+            print(f"job {job} was killed by signal {-code}", file=sys.stderr)
+            return 128 - code
+        return code
+    print(
+        f"job {job} failed: {(info.message or 'no reason given').splitlines()[0]}", file=sys.stderr
+    )
+    return FAILED
+
+
+def stop(client: Any, job: str) -> None:
+    """Ask a job to end, and wait until it has."""
+    client.stop_job(job)
+    print(f"Asked {job} to stop; it has {STOP_WAIT_S} s to end cleanly", flush=True)
+    deadline = time.monotonic() + STOP_WAIT_S + 30
+    while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
+        time.sleep(0.5)

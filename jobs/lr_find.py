@@ -1,0 +1,169 @@
+"""Find a learning rate for a recipe and data by a range test.
+
+python -m jobs.lr_find --data digits --recipe digits --out lr
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cifar_model.dataset import TrainingData, limit_train, split_for_training
+from cifar_model.errors import InputError, one_line_errors
+from cifar_model.files import write_whole
+from cifar_model.recipe import RECIPES, load_recipe
+from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
+from cifar_model.sources import load_source
+from jobs.connection import usable_cores
+from jobs.ray_training import WorkerLayout, WorkerTask, ray_placement, started_ray, torch_trainer
+from jobs.stages import Stages
+
+RESULT, PLOT = "lr_find.json", "lr_find.png"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    defaults = Sweep()
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.lr_find",
+        description="Sweep the learning rate over a fresh network and suggest one. Writes "
+        f"{RESULT} (points, suggestion, rule) and {PLOT}. The last line printed is their folder.",
+    )
+    add = parser.add_argument
+    add("--data", default="digits", help="cifar10, digits or folder:PATH (default: digits)")
+    add("--recipe", default="seed", help=f"{', '.join(sorted(RECIPES))}, or a JSON file")
+    add("--train-limit", type=int, help="use so many training images, a stratified draw")
+    add("--image-size", type=int, default=32, help="side in pixels, a multiple of 8 (default: 32)")
+    add("--seed", type=int, default=0, help="of initialisation, order, augmentation (default: 0)")
+    add("--precision", choices=PRECISIONS, default="auto", help="as for jobs.train")
+    add("--min-lr", type=float, default=defaults.min_lr, help="first rate (default: 1e-5)")
+    add("--max-lr", type=float, default=defaults.max_lr, help="last rate (default: 10)")
+    add("--steps", type=int, default=defaults.steps, help="rates in between (default: 100)")
+    add("--workers", type=int, default=0, help="Ray Train workers; 0: this process (default: 0)")
+    add("--cpus-per-worker", type=int, help="cores of each (default: all over the workers)")
+    add("--gpus-per-worker", type=float, help="GPUs of each (default: 1 if there are any)")
+    add("--out", default="lr_find", help="folder to write (default: lr_find)")
+    options = parser.parse_args(arguments)
+    with one_line_errors("jobs.lr_find"):
+        print(run(options))
+
+
+def run(options: argparse.Namespace) -> Path:
+    """The whole job; returns the folder of its files."""
+    stages = Stages(time.time())
+    out = Path(options.out).expanduser().absolute()
+    if (out / RESULT).exists():
+        raise InputError(f"{out / RESULT} exists; choose another --out")
+    sweep = Sweep(options.min_lr, options.max_lr, options.steps)
+    layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
+    layout.check()
+    recipe = load_recipe(options.recipe)
+    stages.say(f"Reading {options.data}")
+    dataset = load_source(options.data, image_size=options.image_size)
+    if options.train_limit is not None:
+        dataset = limit_train(dataset, options.train_limit, seed=options.seed)
+    plan = RunPlan(recipe, len(dataset.class_names), options.seed, options.precision)
+    data = split_for_training(dataset)
+    found = find(plan, data, sweep, layout, out, stages)
+    write(out, {"data": options.data, "recipe": recipe.name, "seed": options.seed, **found})
+    if found["problem"]:
+        raise InputError(f"no learning rate suggested: {found['problem']} (see {out / PLOT})")
+    print(f"Suggested learning rate: {found['suggestion']:.3g}")
+    return out
+
+
+def find(
+    plan: RunPlan,
+    data: TrainingData,
+    sweep: Sweep,
+    layout: WorkerLayout,
+    out: Path,
+    stages: Stages,
+) -> dict[str, Any]:
+    """Run the test here, or on Ray workers; returns `RangeTest.to_json()`.
+
+    out: a folder that every worker can reach.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out: can't write to {out}: {error}") from error
+    if layout.workers == 0:
+        stages.say(f"Sweeping {sweep.steps} rates from {sweep.min_lr:g} to {sweep.max_lr:g}")
+        from cifar_model.lr_finder import range_test
+        from cifar_model.training import quiet_lightning
+
+        quiet_lightning()
+        threads = layout.cpus_each or usable_cores()
+        return range_test(plan, data, sweep, threads=threads).to_json()
+    with started_ray(layout, stages) as (cpus, gpus):
+        return find_on_ray(plan, data, sweep, layout.workers, cpus, gpus, out)
+
+
+def find_on_ray(
+    plan: RunPlan,
+    data: Any,
+    sweep: Sweep,
+    workers: int,
+    cpus: int,
+    gpus: float,
+    out: Path,
+) -> dict[str, Any]:
+    """The same on a Ray that is connected. data: a TrainingData or an ObjectRef of one."""
+    import ray
+
+    if isinstance(data, TrainingData):
+        data = ray.put(data)
+    aside = out / f".range-test-{time.time_ns()}"
+    task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
+    try:
+        result = torch_trainer(sweep_worker, task, WorkerLayout(workers), gpus).fit()
+        return result.return_value  # of the first worker
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep_worker(config: dict[str, WorkerTask]) -> dict[str, Any]:
+    """One Ray Train worker of a range test: all find the same."""
+    import ray
+    from ray.train.lightning import prepare_trainer
+
+    from cifar_model.lr_finder import range_test
+
+    task = config["task"]
+    assert task.sweep is not None
+    return range_test(
+        task.plan,
+        ray.get(task.data),
+        task.sweep,
+        ray_placement(task),
+        threads=task.threads,
+        prepare=prepare_trainer,
+    ).to_json()
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    """The JSON and the plot."""
+    import numpy as np
+
+    from cifar_model import plots
+
+    points = found["points"]
+    if points:
+        plots.range_test(
+            out / PLOT,
+            [point["lr"] for point in points],
+            [point["loss"] for point in points],
+            np.array([point["smoothed_loss"] for point in points]),
+            found["suggestion"],
+        )
+    write_whole(out / RESULT, (json.dumps(found, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Runs on object storage: --storage as a URI (s3://bucket/runs, gs://bucket/runs).
+
+A run there has the files that a local run has. Each process works on a local copy of its small
+files and sends them up; checkpoints go there by way of Ray Train, from the workers. Credentials
+and endpoints come from the environment, as pyarrow reads it (AWS_*, GOOGLE_APPLICATION_CREDENTIALS;
+also as s3://bucket/runs?endpoint_override=HOST:PORT&scheme=http).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from cifar_model.errors import InputError
+
+LAST = "config.json"  # a model folder is there once its config is, so that goes up last
+STAYS_THERE = ("checkpoint_*", "*.tfevents.*")  # what a working copy has no need of
+
+
+def is_uri(place: str) -> bool:
+    """Whether a place is a URI instead of a path."""
+    return "://" in place
+
+
+def join(uri: str, *names: str) -> str:
+    """A URI below another; what follows a question mark stays at the end."""
+    path, mark, query = uri.partition("?")
+    return "/".join([path.rstrip("/"), *names]) + mark + query
+
+
+def parent(uri: str) -> str:
+    """The URI that one is below."""
+    path, mark, query = uri.partition("?")
+    return path.rstrip("/").rpartition("/")[0] + mark + query
+
+
+def working_copy(uri: str) -> Path:
+    """Where a process keeps its copy of the run at this URI; the same path on every node."""
+    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    name = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return Path(tempfile.gettempdir()) / f"ray-cifar-runs-{os.getuid()}" / digest / name
+
+
+def pull(uri: str, folder: Path) -> None:
+    """Make `folder` a fresh copy of the small files at a URI; empty if there is nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with _readable(uri):
+        from pyarrow import fs
+
+        where, root = fs.FileSystem.from_uri(uri)
+        for info in where.get_file_info(
+            fs.FileSelector(root, recursive=True, allow_not_found=True)
+        ):
+            relative = Path(info.path).relative_to(root)
+            if not info.is_file or _stays(relative):
+                continue
+            target = folder / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with where.open_input_stream(info.path) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+
+
+def push(folder: Path, uri: str) -> None:
+    """Send all files of a folder up, replacing those of the same name."""
+    with _readable(uri):
+        from pyarrow import fs
+
+        where, root = fs.FileSystem.from_uri(uri)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: (path.name == LAST, path)):
+            target = f"{root}/{path.relative_to(folder).as_posix()}"
+            if not isinstance(where, fs.S3FileSystem | fs.GcsFileSystem):
+                where.create_dir(target.rpartition("/")[0], recursive=True)
+            with path.open("rb") as source, where.open_output_stream(target) as copy:
+                shutil.copyfileobj(source, copy)
+
+
+def delete(uri: str) -> None:
+    """Take one file away, if it is there."""
+    with _readable(uri):
+        from pyarrow import fs
+
+        where, path = fs.FileSystem.from_uri(uri)
+        if where.get_file_info(path).is_file:
+            where.delete_file(path)
+
+
+def local_checkpoint(checkpoint: Any, folder: Path) -> Path:
+    """The folder of a Ray Train checkpoint on this machine, fetched into `folder` if elsewhere."""
+    from pyarrow import fs
+
+    if isinstance(checkpoint.filesystem, fs.LocalFileSystem):
+        return Path(checkpoint.path)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(checkpoint.to_directory(str(folder)))
+
+
+def _stays(relative: Path) -> bool:
+    return any(fnmatch(part, pattern) for part in relative.parts for pattern in STAYS_THERE)
+
+
+@contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """pyarrow's errors as one `InputError` that says what to look at."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        yield
+    except (OSError, ArrowInvalid) as error:
+        raise InputError(
+            f"--storage: {uri.partition('?')[0]} can't be used: {str(error).splitlines()[0]}; "
+            "check the bucket, and AWS_* or GOOGLE_APPLICATION_CREDENTIALS"
+        ) from error

@@ -1,0 +1,119 @@
+"""What a search leaves for people and for jobs.train: the folder report/.
+
+trials.csv            a line a trial: status, reason of failure, values, last metrics
+best.json             the winner
+recipe.json           its recipe, for `jobs.train --recipe`
+accuracy_by_lr.png  learning_curves.png  parallel_coordinates.png
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cifar_model.errors import InputError
+from cifar_model.files import new_folder
+from cifar_model.history import EpochRecord
+from cifar_model.recipe import Recipe
+from jobs.search_space import LR, recipe_of
+
+REPORT = "report"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one trial went."""
+
+    id: str
+    values: Mapping[str, Any]
+    history: Sequence[EpochRecord]
+    failure: str | None  # why it failed; None if it didn't
+    epochs: int  # the budget
+
+    @property
+    def status(self) -> str:
+        """ended, stopped early, or failed"""
+        if self.failure is not None:
+            return "failed"
+        return "ended" if len(self.history) == self.epochs else "stopped early"
+
+    def row(self) -> dict[str, Any]:
+        """Its line in trials.csv."""
+        last = self.history[-1] if self.history else None
+        return {
+            "trial": self.id,
+            "status": self.status,
+            **self.values,
+            "epochs": len(self.history),
+            "val_accuracy": last and last.val_accuracy,
+            "val_loss": last and last.val_loss,
+            "train_accuracy": last and last.train_accuracy,
+            "seconds": round(sum(record.seconds for record in self.history), 1),
+            "failure": self.failure or "",
+        }
+
+
+def best_of(trials: Sequence[Trial]) -> Trial:
+    """The trial that ran all its epochs and has the highest val accuracy after the last."""
+    ended = [trial for trial in trials if trial.status == "ended"]
+    if not ended:
+        reasons = {trial.failure for trial in trials if trial.failure} or {"none was given"}
+        raise InputError(f"no trial reached its last epoch: {'; '.join(sorted(reasons))}")
+    return max(ended, key=lambda trial: trial.history[-1].val_accuracy)
+
+
+def write_report(
+    folder: Path, trials: Sequence[Trial], base: Recipe, lr_found: float | None
+) -> None:
+    """Write FOLDER; it appears whole.
+
+    lr_found: what the range test suggested, if one was run.
+    """
+    from cifar_model import plots
+
+    best = best_of(trials)
+    winner = replace(recipe_of(base, best.values), name=f"{base.name}-tuned")
+    summary = {
+        "trial": best.id,
+        "val_accuracy": best.history[-1].val_accuracy,
+        "values": dict(best.values),
+        "epochs": best.epochs,
+        "lr_found": lr_found,
+        "trials": {
+            status: sum(trial.status == status for trial in trials)
+            for status in ("ended", "stopped early", "failed")
+        },
+    }
+    rows = [trial.row() for trial in trials]
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    trained = [trial for trial in trials if trial.history]
+    with new_folder(folder) as aside:
+        (aside / "trials.csv").write_text(text.getvalue(), encoding="utf-8")
+        (aside / "best.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        recipe = json.dumps(winner.to_json(), indent=2) + "\n"
+        (aside / "recipe.json").write_text(recipe, encoding="utf-8")
+        plots.accuracy_by_lr(
+            aside / "accuracy_by_lr.png",
+            [(trial.values[LR], trial.history[-1].val_accuracy, trial.status) for trial in trained],
+            lr_found,
+        )
+        plots.trial_curves(
+            aside / "learning_curves.png",
+            [
+                ([record.val_accuracy for record in trial.history], trial is best)
+                for trial in trained
+            ],
+        )
+        plots.parallel_coordinates(
+            aside / "parallel_coordinates.png",
+            [dict(trial.values) for trial in trained],
+            [trial.history[-1].val_accuracy for trial in trained],
+        )

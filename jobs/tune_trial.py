@@ -1,0 +1,56 @@
+"""One trial of a search: a Ray Train run of the very worker that jobs.train uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifar_model.history import HISTORY, EpochRecord, read_history
+from cifar_model.recipe import Recipe
+from cifar_model.run_plan import Precision, RunPlan
+from jobs.ray_training import WorkerLayout, WorkerTask, fit_workers
+from jobs.search_space import recipe_of
+
+METRICS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What all trials of a search have in common."""
+
+    base: Recipe  # its epochs are the budget of a trial
+    num_classes: int
+    seed: int
+    precision: Precision
+    folder: Path  # of the trials' runs, reachable from every worker
+    workers: int
+    cpus: int  # cores of each worker
+    gpus: float
+
+
+def run_trial(values: Mapping[str, Any], *, plan: TrialPlan, data: list[Any]) -> None:
+    """Tune's trainable: train with these values, from the trial's last checkpoint on.
+
+    data: holds an ObjectRef of a TrainingData: bare, Tune would fetch it here.
+    """
+    from ray import tune
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    folder = plan.folder / tune.get_context().get_trial_id()
+    trained = read_history(folder / HISTORY)
+    if len(trained) == plan.base.epochs:
+        # Killed between its last epoch and the search's taking note of it.
+        tune.report(metrics_of(trained[-1]))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    run = RunPlan(recipe_of(plan.base, values), plan.num_classes, plan.seed, plan.precision)
+    task = WorkerTask(run, data[0], folder, plan.cpus, time.time())
+    fit_workers(task, WorkerLayout(plan.workers), plan.gpus, [TuneReportCallback()])
+
+
+def metrics_of(record: EpochRecord) -> dict[str, float]:
+    """What a worker reports of an epoch."""
+    return {name: getattr(record, name) for name in METRICS}

@@ -1,0 +1,180 @@
+"""Three Ray nodes on this machine: a job over HTTP trains, is evaluated and served; tokens hold."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from cifar_model.history import read_history
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "a-token-of-the-tests-that-guards-nothing-else"
+SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """What a user of the cluster has set; also the nodes' environment."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "KMP_"))}
+    return {
+        **plain,
+        "HOME": str(tmp_path_factory.mktemp("home")),
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def address(environment):
+    """The job server of three nodes."""
+    script = Path(__file__).with_name("three_nodes.py")
+    with subprocess.Popen(
+        [sys.executable, script], cwd=ROOT, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as nodes:  # fmt: skip
+        line = nodes.stdout.readline().strip()
+        assert line.startswith("http://"), "the cluster did not start"
+        environment["RAY_ADDRESS"] = line
+        yield line
+        nodes.stdin.close()
+        nodes.wait(60)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """The folder that all nodes share."""
+    return tmp_path_factory.mktemp("shared")
+
+
+def submit(environment, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.submit", *map(str, words)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def one_line(run):
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr and run.stderr.count("\n") == 1, run.stderr
+    return run.stderr
+
+
+def until(what, seconds=120):
+    """Wait for something to be true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.3)
+    return found
+
+
+def test_without_the_token_with_a_wrong_one_or_at_a_wrong_address_nothing_runs(
+    address, environment
+):
+    bare = {k: v for k, v in environment.items() if not k.startswith("RAY_AUTH")}
+    assert "Authentication required" in one_line(submit(bare, "list"))
+    wrong = {**environment, "RAY_AUTH_TOKEN": "wrong"}
+    assert "Invalid authentication token" in one_line(submit(wrong, "list"))
+    nowhere = {**environment, "RAY_ADDRESS": "http://127.0.0.1:9"}
+    assert "no job server at http://127.0.0.1:9" in one_line(submit(nowhere, "list"))
+    job = {"entrypoint": "echo broken in"}
+    assert httpx.post(f"{address}/api/jobs/", json=job).status_code == 401
+    assert submit(environment, "list").stdout == ""
+
+
+def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment, storage):
+    how = ["--epochs", 2, "--workers", 2, "--cpus-per-worker", 1]
+    run = submit(
+        environment, "train", *SMALL, *how, "--precision", "32-true",
+        "--storage", storage, "--name", "first",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "the largest:" in run.stdout and "Epoch 1:" in run.stdout
+    assert [record.epoch for record in read_history(storage / "first" / "history.csv")] == [0, 1]
+    assert list((storage / "first").glob("checkpoint_*"))
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    actors = httpx.get(f"{address}/api/v0/actors?limit=1000&detail=1", headers=bearer).json()
+    workers = [
+        actor
+        for actor in actors["data"]["result"]["result"]
+        if actor["class_name"] == "RayTrainWorker"
+    ]
+    assert len({actor["node_id"] for actor in workers}) == 2
+
+    model = storage / "first" / "model"
+    run = submit(environment, "evaluate", "--model", model, "--out", storage / "report")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert json.loads((storage / "report" / "report.json").read_text())["images"] == 359
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "jobs.submit", "serve", "--model", model, "--port", str(port)],
+        cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+    def ready():
+        assert serving.poll() is None, serving.stderr.read()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    until(ready)
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 40), "white").save(picture, "PNG")
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/v1/classify", files={"file": picture.getvalue()}, timeout=60
+    )
+    assert answer.status_code == 200 and len(answer.json()["predictions"]) >= 1
+
+    # The job's driver is killed: the command that follows it says so and fails.
+    [driver] = drivers(f"-m serve_app --model inputs/model --port {port}")
+    os.kill(driver, signal.SIGKILL)
+    _, errors = serving.communicate(timeout=60)
+    assert serving.returncode == 128 + signal.SIGKILL
+    assert "was killed by signal 9" in errors
+
+
+def test_a_stopped_job_keeps_its_last_checkpoint(address, environment, storage):
+    how = ["--epochs", 200, "--workers", 1, "--cpus-per-worker", 1]
+    run = submit(
+        environment, "--detach", "train", *SMALL, *how, "--storage", storage, "--name", "long"
+    )
+    assert run.returncode == 0, run.stderr
+    job = run.stdout.splitlines()[-1]
+    until(lambda: list((storage / "long").glob("checkpoint_*/checkpoint.ckpt")))
+    assert "RUNNING" in submit(environment, "status", job).stdout
+    assert submit(environment, "stop", job).returncode == 0
+    assert "STOPPED" in submit(environment, "status", job).stdout
+    assert list((storage / "long").glob("checkpoint_*/checkpoint.ckpt"))
+    assert submit(environment, "logs", job).returncode == 130
+
+
+def drivers(words):
+    """Python processes whose command ends with these words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            if command.endswith(words) and command.startswith("python"):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found

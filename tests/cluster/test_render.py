@@ -1,0 +1,174 @@
+"""The generated files: in step with the settings, and valid by the schemas of their readers."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from cluster.render import rendered
+from cluster.settings import IMAGE_CPU, IMAGE_CUDA, RAY_ENVIRONMENT, pinned
+from jobs.connection import RAY_SETTINGS
+from serve_app.settings import SERVE_SETTINGS
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+CRDS = Path(os.environ.get("KUBERAY_CRDS", ROOT.parent / "shared" / "kuberay"))
+LAUNCHER = sorted((CLUSTER / "launcher").glob("*.yaml"))
+MANIFESTS = sorted((CLUSTER / "kuberay").glob("*.yaml"))
+
+
+def documents(path):
+    return [part for part in yaml.safe_load_all(path.read_text()) if part]
+
+
+def by_group(group):
+    """Manifests (file name, document) of an API group, "" for Kubernetes' own."""
+    return [
+        pytest.param(part, id=f"{path.stem}-{part['kind']}")
+        for path in MANIFESTS
+        for part in documents(path)
+        if part["apiVersion"].rpartition("/")[0] in group
+    ]
+
+
+def closed(schema):
+    """A CRD's schema with unknown fields refused, as an API server with strict validation does."""
+    if isinstance(schema, dict):
+        schema = {key: closed(value) for key, value in schema.items()}
+        free = schema.get("x-kubernetes-preserve-unknown-fields")
+        if isinstance(schema.get("properties"), dict) and "type" in schema and not free:
+            schema.setdefault("additionalProperties", False)
+        if schema.pop("x-kubernetes-int-or-string", False):
+            schema.pop("anyOf", None)
+            schema["type"] = ["integer", "string"]
+        return schema
+    return [closed(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def test_the_files_are_what_the_templates_and_settings_give():
+    for path, text in rendered().items():
+        assert path.read_text() == text, f"{path.name}: run python -m cluster.render"
+
+
+def test_nodes_start_with_what_jobs_and_serving_set_for_a_ray_of_their_own():
+    shared = {**RAY_SETTINGS, **SERVE_SETTINGS}
+    local_only = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"}
+    for name in shared.keys() - local_only:
+        assert RAY_ENVIRONMENT[name] == shared[name]
+    assert RAY_ENVIRONMENT["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.stem)
+def test_launcher_files_hold_to_the_schema_of_the_installed_ray(path):
+    import ray.autoscaler
+
+    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
+    [config] = documents(path)
+    jsonschema.validate(config, schema)
+    assert config["docker"]["image"] == IMAGE_CUDA
+    types = config.get("available_node_types", {})
+    gpu = {name: kind for name, kind in types.items() if kind["resources"].get("GPU")}
+    assert all(kind["min_workers"] == 0 for kind in gpu.values())
+    # Spot and on demand have one shape, so that either satisfies a request.
+    assert len({json.dumps(kind["resources"]) for kind in gpu.values()}) <= 1
+    assert len(gpu) in (0, 2)
+
+
+@pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.stem)
+def test_the_launcher_itself_takes_the_file(path):
+    """Ray fills in its defaults and checks the outcome, as `ray up` does before all else."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    [config] = documents(path)
+    validate_config(prepare_config(config))
+
+
+@pytest.mark.skipif(not CRDS.is_dir(), reason="no KubeRay CRDs; KUBERAY_CRDS names their folder")
+@pytest.mark.parametrize("manifest", by_group({"ray.io"}))
+def test_kuberay_manifests_hold_to_their_definitions(manifest):
+    plural = manifest["kind"].lower() + "s"
+    definition = yaml.load((CRDS / f"ray.io_{plural}.yaml").read_text(), yaml.CSafeLoader)
+    [v1] = [v for v in definition["spec"]["versions"] if v["name"] == "v1"]
+    schema = v1["schema"]["openAPIV3Schema"]
+    schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
+    jsonschema.Draft202012Validator(closed(schema)).validate(manifest)
+
+
+@pytest.mark.parametrize("manifest", by_group({"", "apps"}))
+def test_kubernetes_own_manifests_hold_to_its_schema(manifest):
+    import kubernetes_validate
+
+    kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+
+def test_kuberay_clusters_have_tokens_autoscaling_from_none_and_no_root():
+    specs = [
+        spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
+        for spec in (
+            d["spec"] for p in MANIFESTS for d in documents(p) if "ray.io/v1" in d["apiVersion"]
+        )
+    ]
+    assert len(specs) == 4
+    for spec in specs:
+        assert spec["rayVersion"] == pinned("ray")
+        assert spec["authOptions"] == {"mode": "token"}
+        assert spec["enableInTreeAutoscaling"] is True
+        groups = spec["workerGroupSpecs"]
+        assert all(group["minReplicas"] == 0 for group in groups)
+        for pod in (group["template"]["spec"] for group in [spec["headGroupSpec"], *groups]):
+            assert pod["securityContext"]["runAsNonRoot"] is True
+            assert {c["image"] for c in pod["containers"]} <= {IMAGE_CPU, IMAGE_CUDA}
+
+
+def test_the_served_application_is_one_that_ray_serve_takes():
+    from ray.serve.schema import ServeDeploySchema
+
+    from serve_app.app import APP
+
+    [service] = documents(CLUSTER / "kuberay" / "rayservice.yaml")
+    config = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"]))
+    [application] = config.applications
+    assert (application.name, application.import_path) == (APP, "serve_app.app:build")
+    assert {d.name for d in application.deployments} == {"Classifier", "Explainer"}
+
+
+def test_entrypoints_of_jobs_are_commands_that_exist(capsys):
+    from jobs import train
+
+    [job] = documents(CLUSTER / "kuberay" / "rayjob-train.yaml")
+    words = job["spec"]["entrypoint"].split()
+    assert words[:3] == ["python", "-m", "jobs.train"]
+    assert train.parse(words[3:]).workers == 8
+
+
+def environment(value):
+    """All entries of environment lists below a value."""
+    if isinstance(value, dict):
+        if "name" in value and ("value" in value or "valueFrom" in value):
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from environment(inner)
+
+
+def test_secrets_come_from_kubernetes_secrets():
+    entries = [e for path in MANIFESTS for d in documents(path) for e in environment(d)]
+    secret = [e for e in entries if "PASSWORD" in e["name"] or "TOKEN" in e["name"]]
+    assert secret and all("secretKeyRef" in entry.get("valueFrom", {}) for entry in secret)
+    assert not any(d["kind"] == "Secret" for path in MANIFESTS for d in documents(path))
+
+
+@pytest.mark.skipif(
+    shutil.which("hadolint") is None and not (ROOT / ".venv/bin/hadolint").exists(),
+    reason="no hadolint",
+)
+def test_the_dockerfile_passes_its_linter():
+    tool = shutil.which("hadolint") or str(ROOT / ".venv/bin/hadolint")
+    run = subprocess.run([tool, CLUSTER / "Dockerfile"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr

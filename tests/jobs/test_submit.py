@@ -1,0 +1,78 @@
+"""What a submitted job takes along, what is refused before anything is sent, and the pins."""
+
+import pytest
+
+from jobs import submit
+from jobs.package import LARGEST, package
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        submit.main([str(argument) for argument in arguments])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1
+    return error
+
+
+def test_only_the_packages_that_the_command_needs_travel(tmp_path):
+    with package("train", [], built_in_models=False) as packed:
+        tops = {name.partition("/")[0] for name, _ in packed.files}
+        assert tops == {"cifar_model", "jobs", "constraints.txt"}
+        assert packed.size == sum(
+            path.stat().st_size for path in packed.folder.rglob("*") if path.is_file()
+        )
+        assert len(packed.summary().splitlines()) == 1 + LARGEST
+    assert not packed.folder.exists()
+    with package("serve", [], built_in_models=True) as packed:
+        names = {name for name, _ in packed.files}
+    assert "serve_app/app.py" in names and not any(name.startswith("jobs/") for name in names)
+    assert packed.files[0][0].endswith("model.safetensors")
+
+
+def test_a_model_that_git_ignores_travels_all_the_same(tmp_path):
+    model = tmp_path / "runs" / "first" / "model"
+    model.mkdir(parents=True)
+    (tmp_path / ".gitignore").write_text("runs/\n")
+    (model / "config.json").write_text("{}")
+    words, inputs = submit._take_along(["--model", str(model), "--port", "8000"])
+    assert words == ["--model", "inputs/model", "--port", "8000"]
+    with package("serve", inputs, built_in_models=False) as packed:
+        assert (packed.folder / "inputs" / "model" / "config.json").read_text() == "{}"
+
+
+def test_a_package_over_the_limit_is_refused_with_its_largest_file(tmp_path):
+    large = tmp_path / "weights.bin"
+    large.write_bytes(bytes(3 * 2**20))
+    with (
+        pytest.raises(ValueError, match=r"over the limit of 2 MiB.*inputs/weights.bin \(3.0 MiB"),
+        package("train", [large], built_in_models=False, limit=2 * 2**20),
+    ):
+        pass
+
+
+def test_the_runtime_environment_has_the_pins(tmp_path):
+    plain = submit.runtime_env(tmp_path, install=False)
+    assert plain["env_vars"]["RAY_JOB_STOP_SIGNAL"] == "SIGINT"
+    assert "pip" not in plain
+    packages = submit.runtime_env(tmp_path, install=True)["pip"]["packages"]
+    assert any(line.startswith("torch==") for line in packages)
+    assert not any(line.startswith(("ray==", "#")) for line in packages)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--data", "digits"], "--storage is missing"),
+        (["train", "--storage", "runs"], "--storage runs: expected a place that outlives the job"),
+        (["tune", "--storage=runs"], "--storage runs"),
+        (["lr_find"], "--out is missing"),
+        (["evaluate", "--model", "."], "say with --out"),
+        (["train", "--help"], "python -m jobs.train --help"),
+        (["status"], "which job?"),
+        (["list"], "no cluster: set RAY_ADDRESS"),
+        (["--address", "10.0.0.1:6379", "list"], "expected the address of a job server"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_sent(monkeypatch, capsys, arguments, words):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert words in refusal(capsys, *arguments)

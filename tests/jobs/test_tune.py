@@ -1,0 +1,162 @@
+"""A search: its trials are runs like any other, its winner can be trained, and it can be killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cifar_model.history import read_history
+from cifar_model.recipe import load_recipe
+from jobs import train, tune
+
+ROOT = Path(__file__).parents[2]
+DATA = [
+    "--data",
+    "digits",
+    "--train-limit",
+    "400",
+    "--precision",
+    "32-true",
+    "--cpus-per-worker",
+    "1",
+]
+
+
+def rows(report):
+    with (report / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def report(ray_cluster, runs):
+    """Three trials around the recipe's own rate; a weight decay of 1e30 can only diverge."""
+    what = ["--recipe", "digits", "--trials", "3", "--epochs", "3", "--lr-band", "0.03:0.3"]
+    space = ["--search", "weight_decay=0.0005,1e30", "--search", "batch_size=32,64"]
+    where = f"--storage {runs} --name search".split()
+    tune.main([*DATA, *what, *space, *where])
+    return runs / "search" / "report"
+
+
+def test_every_trial_is_on_record_with_its_values_and_its_end(report):
+    trials = rows(report)
+    assert len(trials) == 3 and len({trial["trial"] for trial in trials}) == 3
+    for trial in trials:
+        assert 0.03 <= float(trial["peak_lr"]) <= 0.3
+        assert trial["batch_size"] in ("32", "64")
+        history = read_history(report.parent / "trials" / trial["trial"] / "history.csv")
+        assert len(history) == int(trial["epochs"])
+        if history:
+            assert float(trial["val_accuracy"]) == history[-1].val_accuracy
+
+
+def test_the_first_trial_is_the_recipe_itself(report):
+    recipe, first = load_recipe("digits"), rows(report)[0]
+    assert (float(first["peak_lr"]), int(first["batch_size"])) == (0.1, recipe.batch_size)
+    assert float(first["weight_decay"]) == recipe.weight_decay
+
+
+def test_a_trial_that_diverges_is_on_record_with_the_reason_and_the_others_go_on(report):
+    by_decay = {float(trial["weight_decay"]): trial for trial in rows(report)}
+    assert by_decay[1e30]["status"] == "failed"
+    assert "diverged" in by_decay[1e30]["failure"]
+    assert by_decay[0.0005]["status"] in ("ended", "stopped early")
+
+
+def test_the_best_ran_all_epochs_and_is_the_best_of_those(report):
+    best = json.loads((report / "best.json").read_text())
+    ended = [trial for trial in rows(report) if trial["status"] == "ended"]
+    assert best["val_accuracy"] == max(float(trial["val_accuracy"]) for trial in ended)
+    for name in ("accuracy_by_lr", "learning_curves", "parallel_coordinates"):
+        with Image.open(report / f"{name}.png") as plot:
+            assert plot.width > 400
+
+
+def test_jobs_train_gives_the_winner_the_accuracy_that_the_search_reported(report, runs):
+    best = json.loads((report / "best.json").read_text())
+    recipe = ["--recipe", str(report / "recipe.json")]
+    train.main([*DATA, *recipe, "--workers", "1", "--storage", str(runs), "--name", "winner"])
+    again = read_history(runs / "winner" / "history.csv")[-1]
+    assert again.val_accuracy == pytest.approx(best["val_accuracy"], abs=0.03)
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_with_the_same_trials_and_runs_none_twice(tmp_path):
+    where = ["--storage", str(tmp_path), "--name", "killed"]
+    what = [
+        "--recipe",
+        "digits",
+        "--trials",
+        "3",
+        "--epochs",
+        "3",
+        "--lr",
+        "0.1",
+        "--concurrent",
+        "1",
+    ]
+    log = (tmp_path / "log.txt").open("w")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "jobs.tune", *DATA, *what, "--concurrent", "1", *where],
+        cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
+    )  # fmt: skip
+    trials = tmp_path / "killed" / "trials"
+    epochs_of = lambda: {t.name: len(read_history(t / "history.csv")) for t in trials.glob("*")}  # noqa: E731
+    deadline = time.time() + 300
+    # The first trial has ended, the second is under way.
+    while sorted(epochs_of().values(), reverse=True)[:2] not in ([3, 1], [3, 2]):
+        assert first.poll() is None and time.time() < deadline, (tmp_path / "log.txt").read_text()
+        time.sleep(0.2)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    time.sleep(5)  # its Ray notices
+    before, done = epochs_of(), max(trials.glob("*"), key=lambda t: epochs_of()[t.name])
+    first_epochs = (done / "history.csv").stat().st_mtime_ns
+    command = [sys.executable, "-m", "jobs.tune", "--resume", *where]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    found = rows(tmp_path / "killed" / "report")
+    assert [trial["status"] for trial in found].count("failed") == 0 and len(found) == 3
+    assert set(before) <= {trial["trial"] for trial in found}
+    assert len(list(trials.iterdir())) == 3
+    assert (done / "history.csv").stat().st_mtime_ns == first_epochs
+    for trial in trials.iterdir():
+        epochs = [record.epoch for record in read_history(trial / "history.csv")]
+        assert epochs == sorted(set(epochs))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--trials 0", "--trials 0: expected 1 or more"),
+        ("--epochs 0", "epochs is 0"),
+        ("--lr-band 0.3:0.03", "the smaller number first"),
+        ("--lr-band 0.3", "expected LO:HI"),
+        ("--lr never", "neither a number nor an lr_find.json"),
+        ("--lr 0.1 --lr-band 0.1:0.2", "give one of them"),
+        ("--lr-decades 0", "--lr-decades 0"),
+        ("--search drop_out=0:0.1", "did you mean 'dropout'"),
+        ("--workers 0", "trials run on Ray workers"),
+        ("--storage s3://bucket/runs", "expected a folder that all workers can reach"),
+        ("--resume", "say which search with --name"),
+        ("--resume --name none", "no search 'none'"),
+    ],
+)
+def test_bad_values_get_one_line_before_anything_starts(tmp_path, capsys, arguments, words):
+    with pytest.raises(SystemExit) as stop:
+        tune.main(["--storage", str(tmp_path), *arguments.split()])
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and len(lines) == 1 and words in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_that_has_ended_is_not_run_again(report, capsys):
+    with pytest.raises(SystemExit):
+        tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
+    assert "has ended" in capsys.readouterr().err

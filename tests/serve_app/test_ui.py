@@ -81,7 +81,7 @@ def test_mistakes_come_filtered_sorted_and_explained(page):
         item["caption"].startswith(f"{predicted} ") and item["caption"].endswith(f" {true}")
         for item in chosen
     )
-    strips = page.predict(explained=1, api_name="/explain_misclassified")
+    strips = page.predict(count=1, api_name="/explain_misclassified")
     assert len(strips) == 1
     assert Image.open(strips[0]["image"]).size == (3 * 160 + 2 * 8, 160)
 

@@ -6,10 +6,11 @@ to the forward pass and one to the backward pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -25,7 +26,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             count = maps.new_tensor([maps.numel() / maps.shape[1]])
             mean = maps.mean((0, 2, 3))
             square = maps.square().mean((0, 2, 3))
-            total = all_reduce(torch.cat([mean * count, square * count, count]))  # type: ignore[no-untyped-call]
+            total = _SumOverWorkers.apply(torch.cat([mean * count, square * count, count]))
             everyone = total[-1]
             mean, square = (total[:-1] / everyone).chunk(2)
             variance = square - mean.square()
@@ -40,6 +41,22 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             shift = self.bias - mean * scale
             normalised = maps * scale[:, None, None] + shift[:, None, None]
             return normalised.to(maps_BCHW.dtype)
+
+
+class _SumOverWorkers(torch.autograd.Function):
+    """The sum of all workers' tensors; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 def sync_norms(network: nn.Module) -> None:

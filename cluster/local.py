@@ -66,6 +66,8 @@ def up(port: int, dashboard_port: int, cpus: int | None, gpus: int | None) -> No
         if not 1 <= number <= 65535:
             raise RuntimeError(f"port {number}: expected 1 to 65535")
     environment = {**RAY_ENVIRONMENT, **os.environ, "RAY_AUTH_MODE": "token"}
+    # Jobs are started as `python -m …`: that must be this Python, also where no venv is activated.
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     ensure_token(environment)
     command = [
         *ray_command(), "start", "--head", "--block", f"--port={port}",

@@ -29,6 +29,7 @@ def environment(tmp_path_factory):
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "KMP_"))}
     return {
         **plain,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path_factory.mktemp("home")),
         "PYTHONPATH": str(ROOT),
         "RAY_AUTH_MODE": "token",

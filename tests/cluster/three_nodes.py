@@ -1,5 +1,7 @@
 """A Ray cluster of three nodes on this machine, for tests: prints its job server, lives until stdin
-closes. The head only directs; two nodes have a core each.
+closes. The head only directs; two nodes have a core each. Each unpacks a job's code into a folder of
+its own, as on a machine of its own: in a shared one, a node that joins a job unpacks over the files
+that the others run from.
 """
 
 import socket
@@ -25,8 +27,12 @@ cluster = Cluster(
         "dashboard_agent_listen_port": free_port(),
     },
 )
-for _ in range(2):
-    cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port())
+for i in range(2):
+    cluster.add_node(
+        num_cpus=1,
+        dashboard_agent_listen_port=free_port(),
+        runtime_env_dir_name=f"runtime_resources_{i}",
+    )
 cluster.wait_for_nodes()
 print(f"http://127.0.0.1:{port}", flush=True)
 sys.stdin.read()

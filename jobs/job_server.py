@@ -106,11 +106,12 @@ def wait(client: Any, job: str) -> int:
         print(f"job {job} was stopped", file=sys.stderr)
         return STOPPED
     if info.driver_exit_code:
-        # A driver that a signal killed has a negative code; shells say 128 + the signal.
+        # A driver that a signal killed has a negative code, or 128 + the signal by way of a shell.
         code = int(info.driver_exit_code)
-        if code < 0:
-            print(f"job {job} was killed by signal {-code}", file=sys.stderr)
-            return 128 - code
+        by_signal = -code if code < 0 else code - 128
+        if by_signal > 0:
+            print(f"job {job} was killed by signal {by_signal}", file=sys.stderr)
+            return 128 + by_signal
         return code
     print(
         f"job {job} failed: {(info.message or 'no reason given').splitlines()[0]}", file=sys.stderr

@@ -126,11 +126,10 @@ def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment,
     serving = subprocess.Popen(
         [sys.executable, "-m", "jobs.submit", "serve", "--model", model, "--port", str(port)],
         cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
     def ready():
-        assert serving.poll() is None, serving.stderr.read()
         try:
             return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:
@@ -144,22 +143,34 @@ def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment,
     )
     assert answer.status_code == 200 and len(answer.json()["predictions"]) >= 1
 
-    # The job's driver is killed: the command that follows it says so and fails.
-    [driver] = drivers(f"-m serve_app --model inputs/model --port {port}")
+    # Stopped, it takes its replicas along and gives the port back.
+    job = next(line.split()[1] for line in serving.stdout if line.startswith("Submitted"))
+    assert submit(environment, "stop", job.rstrip(":")).returncode == 0
+    serving.communicate(timeout=60)
+    assert serving.returncode == 130
+    until(lambda: not ready(), 30)
+
+
+def test_a_killed_job_says_so_goes_on_with_resume_and_keeps_its_checkpoint_when_stopped(
+    address, environment, storage
+):
+    run = [*SMALL, "--epochs", "200", "--workers", "1", "--cpus-per-worker", "1"]
+    run += ["--storage", str(storage), "--name", "long"]
+
+    def epochs():
+        return len(read_history(storage / "long" / "history.csv"))
+
+    job = submit(environment, "--detach", "train", *run).stdout.splitlines()[-1]
+    until(lambda: epochs() >= 2)
+    [driver] = drivers(" ".join(["-m", "jobs.train", *run]))
     os.kill(driver, signal.SIGKILL)
-    _, errors = serving.communicate(timeout=60)
-    assert serving.returncode == 128 + signal.SIGKILL
-    assert "was killed by signal 9" in errors
+    followed = submit(environment, "logs", job)
+    assert followed.returncode == 128 + signal.SIGKILL
+    assert f"job {job} was killed by signal 9" in followed.stderr
 
-
-def test_a_stopped_job_keeps_its_last_checkpoint(address, environment, storage):
-    how = ["--epochs", 200, "--workers", 1, "--cpus-per-worker", 1]
-    run = submit(
-        environment, "--detach", "train", *SMALL, *how, "--storage", storage, "--name", "long"
-    )
-    assert run.returncode == 0, run.stderr
-    job = run.stdout.splitlines()[-1]
-    until(lambda: list((storage / "long").glob("checkpoint_*/checkpoint.ckpt")))
+    done = epochs()
+    job = submit(environment, "--detach", "train", *run, "--resume").stdout.splitlines()[-1]
+    until(lambda: epochs() > done + 1)
     assert "RUNNING" in submit(environment, "status", job).stdout
     assert submit(environment, "stop", job).returncode == 0
     assert "STOPPED" in submit(environment, "status", job).stdout

@@ -1,7 +1,8 @@
 """A Ray cluster of three nodes on this machine, for tests: prints its job server, lives until stdin
-closes. The head only directs; two nodes have a core each. Each unpacks a job's code into a folder of
-its own, as on a machine of its own: in a shared one, a node that joins a job unpacks over the files
-that the others run from.
+closes. The head only directs; two nodes have a core each.
+
+Each unpacks a job's code into a folder of its own, as on a machine of its own: in a shared one, a
+node that joins a job unpacks over the files that the others run from.
 """
 
 import socket

@@ -1,7 +1,8 @@
 """A model measured on a test set, and the report folder that says how it did.
 
-report.json            accuracy (and with the mirror image's logits averaged in, where mirror images
-                       belong to the recipe), loss, per-class accuracy, confusion matrix
+report.json            accuracy (and with the mirror image's logits averaged in, for all images and
+                       for the unsure ones, where mirror images belong to the recipe), loss,
+                       per-class accuracy, confusion matrix
 predictions.csv        one line an image: index, true, predicted, confidence, true_probability
 misclassified.npz      the misclassified images with the same columns, most confident first
 training_curves.png  confusion_matrix.png  misclassified.png
@@ -23,6 +24,7 @@ from cifar_model.dataset import LabelledImages
 from cifar_model.files import new_folder
 from cifar_model.history import EpochRecord
 from cifar_model.predictor import Predictor, softmax
+from cifar_model.tta import mirrored, mirrors_help, unsure
 
 BATCH = 256  # images a forward pass
 
@@ -60,6 +62,20 @@ class Evaluation:
         return float((predicted == self.labels).mean())
 
     @property
+    def reexamined(self) -> float | None:
+        """Share of the images that `tta.unsure` picks, if the mirror images are there."""
+        return None if self.mirrored_logits is None else float(unsure(self.probabilities).mean())
+
+    @property
+    def tta_auto_accuracy(self) -> float | None:
+        """Accuracy with the mirror image's logits averaged in for the unsure images alone."""
+        if self.mirrored_logits is None:
+            return None
+        averaged = (self.logits + self.mirrored_logits).argmax(axis=1)
+        predicted = np.where(unsure(self.probabilities), averaged, self.predicted)
+        return float((predicted == self.labels).mean())
+
+    @property
     def loss(self) -> float:
         """Mean cross-entropy, nats."""
         shifted = self.logits - self.logits.max(axis=1, keepdims=True).astype(np.float64)
@@ -88,6 +104,8 @@ class Evaluation:
             "images": len(self.labels),
             "accuracy": self.accuracy,
             "flip_accuracy": self.flip_accuracy,
+            "tta_auto_accuracy": self.tta_auto_accuracy,
+            "tta_auto_reexamined": self.reexamined,
             "loss": self.loss,
             "misclassified": len(self.misclassified),
             "per_class_accuracy": dict(zip(self.class_names, per_class.tolist(), strict=True)),
@@ -108,19 +126,19 @@ def evaluate(
 
     progress: called after each batch with its number of images.
     """
-    plain, mirrored = [], []
-    mirrors = predictor.config.recipe.flip != "none"
+    plain, mirror_images = [], []
+    mirrors = mirrors_help(predictor.config.recipe)
     for start in range(0, len(test), BATCH):
         batch = test.images[start : start + BATCH]
         plain.append(predictor.logits(batch))
         if mirrors:
-            mirrored.append(predictor.logits(np.ascontiguousarray(batch[:, :, ::-1])))
+            mirror_images.append(predictor.logits(mirrored(batch)))
         progress(len(batch))
     return Evaluation(
         predictor.class_names,
         test.labels,
         np.concatenate(plain),
-        np.concatenate(mirrored) if mirrors else None,
+        np.concatenate(mirror_images) if mirrors else None,
     )
 
 

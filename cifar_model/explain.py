@@ -1,62 +1,48 @@
-"""Grad-CAM (Selvaraju et al., arXiv:1610.02391): in closed form on the default layer, and through
-the grad-cam package for other layers and methods."""
+"""Grad-CAM and its relatives at any layer, through the grad-cam package.
+
+The default layer has a closed form: `class_map`.
+"""
 
 from __future__ import annotations
 
 import copy
 import threading
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
+from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_METHOD, EXPLAINABLE_LAYERS, EXPLANATION_METHODS
+from cifar_model.model_folder import load_model
+from cifar_model.normalisation import Normalisation, normalise
 from cifar_model.resnet9 import ResNet9
-
-
-def closed_form(
-    maps_CHW: NDArray[np.float32], weights_C: NDArray[np.float32], size: int
-) -> NDArray[np.float32]:
-    """Grad-CAM (size, size) in 0..1 on the maps that feed the global max-pool and the linear layer.
-
-    There the gradient of a class's logit is its weight w_k at each channel's maximum and zero
-    elsewhere, so its mean over the map is w_k / (H W), and no backward pass is needed.
-
-    maps_CHW: the last feature maps of one image; weights_C: the linear layer's for the class.
-    """
-    import cv2
-
-    height, width = maps_CHW.shape[1:]
-    coarse = np.tensordot(weights_C / (height * width), maps_CHW, axes=1)
-    # As the package does it: negative evidence is dropped, and 0..1 before and after enlarging.
-    return _to_unit(cv2.resize(_to_unit(np.maximum(coarse, 0)), (size, size)))
-
-
-def _to_unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted = values - values.min()
-    return np.asarray(shifted / (1e-7 + shifted.max()), dtype=np.float32)
 
 
 class GradCam:
     """Grad-CAM maps of one network, one at a time.
 
     The package hangs hooks on the network and keeps activations on itself, so it works on a copy of
-    its own, behind a lock: forward passes elsewhere never meet a hook.
+    its own, on the CPU and behind a lock: forward passes elsewhere never meet a hook.
     """
 
-    def __init__(self, network: ResNet9) -> None:
+    def __init__(self, network: ResNet9, normalisation: Normalisation) -> None:
         self._network = copy.deepcopy(network).eval()
+        self._normalisation = normalisation
         self._lock = threading.Lock()
 
+    @classmethod
+    def load(cls, folder: Path) -> GradCam:
+        """For the network of a model folder."""
+        network, config = load_model(folder)
+        return cls(network, config.normalisation)
+
     def __call__(
-        self,
-        images_1CHW: torch.Tensor,
-        class_index: int,
-        layer: str,
-        method: str = DEFAULT_METHOD,
+        self, framed: Picture, class_index: int, layer: str, method: str = DEFAULT_METHOD
     ) -> NDArray[np.float32]:
-        """The map (S, S) in 0..1 of one normalised image (1, 3, S, S) for one class and layer.
+        """The map (S, S) in 0..1 of one framed picture (S, S, 3) for one class and layer.
 
         method: one of `layers.EXPLANATION_METHODS`; Eigen-CAM is the same for every class.
         """
@@ -67,11 +53,11 @@ class GradCam:
         kinds = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "eigencam": EigenCAM}
         if method not in kinds:
             raise InputError(f"method {method!r}: expected one of {', '.join(EXPLANATION_METHODS)}")
+        images = normalise(torch.from_numpy(np.array(framed)[None]), self._normalisation)
         with self._lock, torch.enable_grad():
             target_layer = self._network.get_submodule(layer)
             with kinds[method](self._network, [target_layer]) as cam:
-                # A copy: on the CPU the package overwrites what it is given.
-                maps = cam(images_1CHW.clone(), [ClassifierOutputTarget(class_index)])
+                maps = cam(images, [ClassifierOutputTarget(class_index)])
         return np.asarray(maps[0], dtype=np.float32)
 
 

@@ -15,19 +15,18 @@ import json
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-
-from cifar_model.errors import InputError
 from cifar_model.files import new_folder, write_whole
 from cifar_model.history import HISTORY
 from cifar_model.model_card import model_card
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
-from cifar_model.resnet9 import ResNet9
+from cifar_model.weights import WEIGHTS, read_weights
 
-WEIGHTS, CARD, REPORT = "model.safetensors", "README.md", "report"
+if TYPE_CHECKING:
+    from cifar_model.resnet9 import ResNet9
+
+CARD, REPORT = "README.md", "report"
 # The model that comes with the package.
 BUILT_IN = Path(__file__).parent / "pretrained" / "resnet9-cifar10"
 _PACKAGES = ("torch", "pytorch-lightning", "ray", "torchmetrics", "safetensors", "numpy")
@@ -41,6 +40,8 @@ def export_model(
     history: the content of the run's `history.csv`.
     half: store weights in float16, in half the space; they are loaded as float32 all the same.
     """
+    from safetensors.torch import save
+
     versions = {name: version(name) for name in _PACKAGES}
     config = replace(config, versions=versions)
     state = {
@@ -66,23 +67,13 @@ def load_model(folder: Path) -> tuple[ResNet9, ModelConfig]:
     Raises InputError, one line, when a file is missing, damaged or doesn't fit the others.
     """
     config = read_config(folder)
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"model {folder}: no {WEIGHTS}")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"model {folder}: {WEIGHTS} is damaged: {error}") from error
+    tensors = read_weights(folder, len(config.class_names))
+    import torch
+
+    from cifar_model.resnet9 import ResNet9
+
     network = ResNet9(len(config.class_names), logit_scale=config.recipe.logit_scale)
-    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in state.items()}
-    if expected != found:
-        wrong = sorted(expected.items() ^ found.items())[0][0]
-        raise InputError(
-            f"model {folder}: {WEIGHTS} does not fit config.json: {wrong} is "
-            f"{found.get(wrong, 'missing')}, expected {expected.get(wrong, 'no such tensor')}"
-        )
-    network.load_state_dict(state)
+    network.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()})
     return network.eval().to(memory_format=torch.channels_last), config
 
 

@@ -1,27 +1,27 @@
 """One loaded model ready to run: framed RGB pictures -> probabilities and Grad-CAM maps.
 
-Serving and the Space both stand on it; it imports neither Lightning nor albumentations.
+Serving and the Space both stand on it; it imports neither Lightning nor albumentations, and PyTorch
+only where its engine or an explanation needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cifar_model.explain import GradCam, closed_form
+from cifar_model.class_map import grad_cam_from_class_map
+from cifar_model.engine import Engine, EngineName, Forward, Framed, load_engine
 from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
-from cifar_model.model_config import ModelConfig
-from cifar_model.model_folder import load_model
-from cifar_model.normalisation import normalise
-from cifar_model.resnet9 import ResNet9
+from cifar_model.model_config import ModelConfig, read_config
 
-Framed = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
+if TYPE_CHECKING:
+    from cifar_model.explain import GradCam
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,33 @@ class Explanation:
 class Predictor:
     """A model on one device. `probabilities` may be called from many threads, as may `explain`."""
 
-    def __init__(self, network: ResNet9, config: ModelConfig) -> None:
-        self.config = config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.to(self.device)
-        self.grad_cam = GradCam(self.network)
+    def __init__(self, engine: Engine, config: ModelConfig, folder: Path) -> None:
+        self.engine, self.config, self.folder = engine, config, folder
 
     @classmethod
-    def load(cls, folder: Path) -> Predictor:
-        """The model of a model folder; InputError if it can't be used."""
-        return cls(*load_model(folder))
+    def load(
+        cls, folder: Path, *, engine: EngineName = "auto", threads: int | None = None
+    ) -> Predictor:
+        """The model of a model folder; InputError if it can't be used.
+
+        engine: what runs the forward pass, one of `engine.ENGINES`.
+        threads: of a forward pass on a CPU; None for all cores.
+        """
+        config = read_config(folder)
+        return cls(load_engine(folder, config, engine, threads=threads), config, folder)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The K classes in the order of the probabilities."""
         return self.config.class_names
 
+    def forward(self, framed: Framed) -> Forward:
+        """Logits (B, K) and class maps (B, K, h, w) of framed pictures (B, S, S, 3)."""
+        return self.engine(np.ascontiguousarray(framed))
+
     def logits(self, framed: Framed) -> NDArray[np.float32]:
         """Logits (B, K) of framed pictures (B, S, S, 3)."""
-        with torch.inference_mode():
-            return self.network(self._input(framed)).float().cpu().numpy()
+        return self.forward(framed).logits_BK
 
     def probabilities(self, framed: Framed) -> NDArray[np.float32]:
         """Softmax probabilities (B, K) of framed pictures (B, S, S, 3)."""
@@ -76,23 +83,28 @@ class Predictor:
         class_index: the class to explain; None for the most probable one.
         layer: one of `layers.EXPLAINABLE_LAYERS`; method: one of `layers.EXPLANATION_METHODS`.
         """
-        images = self._input([framed])
-        with torch.inference_mode():
-            maps = self.network.features(images)
-            logits = self.network.head(maps)
-        probabilities = softmax(logits.float().cpu().numpy())[0]
+        return self.explain_from(self.forward([framed]), framed, class_index, layer, method)
+
+    def explain_from(
+        self, found: Forward, framed: Picture, class_index: int | None, layer: str, method: str
+    ) -> Explanation:
+        """As `explain`, of a picture whose forward pass, a batch of one, was made already."""
+        probabilities = softmax(found.logits_BK)[0]
         target = int(probabilities.argmax()) if class_index is None else class_index
         if (layer, method) == (DEFAULT_LAYER, DEFAULT_METHOD):
-            linear = self.network.linear.weight.detach() * self.network.logit_scale
-            last, weights = maps[0].float().cpu().numpy(), linear[target].float().cpu().numpy()
-            found = closed_form(last, weights, self.config.image_size)
+            map_SS = grad_cam_from_class_map(
+                found.class_maps_BKhw[0, target], self.config.image_size
+            )
         else:
-            found = self.grad_cam(images, target, layer, method)
-        return Explanation(probabilities, target, layer, method, found)
+            map_SS = self.grad_cam(framed, target, layer, method)
+        return Explanation(probabilities, target, layer, method, map_SS)
 
-    def _input(self, framed: Framed) -> torch.Tensor:
-        images = torch.from_numpy(np.asarray(framed)).to(self.device)
-        return normalise(images, self.config.normalisation)
+    @cached_property
+    def grad_cam(self) -> GradCam:
+        """For other layers and methods, which need PyTorch and the network's gradients."""
+        from cifar_model.explain import GradCam
+
+        return GradCam.load(self.folder)
 
 
 def softmax(logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from cluster.settings import RAY_ENVIRONMENT, placeholders
 
 HERE = Path(__file__).parent
 RULES = "dashboards/rules.yaml"
+SERVE_CONFIG = HERE.parent / "serve_app" / "config.yaml"
 TEMPLATES = HERE / "templates"
 NOTE = "# Made from cluster/templates/{name} by `python -m cluster.render`; change it there.\n"
 
@@ -50,11 +51,23 @@ def rendered() -> dict[Path, str]:
     texts = {}
     for source in sorted(path for path in TEMPLATES.rglob("*") if path.is_file()):
         name = source.relative_to(TEMPLATES)
-        blocks = {"RAY_ENV_LIST": _environment_list(source), "RULES": rules}
+        blocks = {
+            "RAY_ENV_LIST": _environment_list(source),
+            "RULES": rules,
+            "SERVE_CONFIG": _serve_config(),
+        }
         body = AtTemplate(source.read_text(encoding="utf-8")).substitute(values | blocks)
         texts[HERE / name] = NOTE.format(name=name.as_posix()) + body
     texts[HERE / "dashboards" / "grafana.json"] = dashboard_json()
     return texts
+
+
+def _serve_config() -> str:
+    """serve_app/config.yaml as part of a manifest: to be reached from outside its pod."""
+    lines = SERVE_CONFIG.read_text(encoding="utf-8").splitlines()
+    content = [line.partition("  #")[0] for line in lines if not line.startswith("#")]
+    text = "\n".join(content).replace("host: 127.0.0.1", "host: 0.0.0.0")
+    return textwrap.indent(text, "    ").lstrip()
 
 
 def _environment_list(source: Path) -> str:

@@ -58,7 +58,8 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     from cifar_model.history import HISTORY, read_history
     from cifar_model.predictor import Predictor
 
-    predictor = Predictor.load(model)
+    # PyTorch in float32: a report must not depend on what the machine computes natively.
+    predictor = Predictor.load(model, engine="torch")
     with tqdm(total=len(dataset.test), unit="image", desc=f"evaluating {config.name}") as bar:
         evaluation = evaluate(predictor, dataset.test, progress=bar.update)
     about = {"model": config.name, "data": spec, "fingerprint": dataset.fingerprint()}
@@ -69,6 +70,9 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
         metrics = {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss}
         if evaluation.flip_accuracy is not None:
             metrics["test_flip_accuracy"] = evaluation.flip_accuracy
+        if evaluation.tta_auto_accuracy is not None and evaluation.reexamined is not None:
+            metrics["test_tta_auto_accuracy"] = evaluation.tta_auto_accuracy
+            metrics["test_tta_auto_reexamined"] = evaluation.reexamined
         update_metrics(model, metrics)
     summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     flip = summary["flip_accuracy"]

@@ -11,9 +11,14 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from cifar_model.engine import ENGINES
 from cifar_model.errors import InputError, one_line_errors
-from serve_app.settings import apply_serve_settings
+from serve_app.settings import apply_local_settings, apply_serve_settings
+
+if TYPE_CHECKING:
+    from serve_app.app import Arguments
 
 LOGS = "/tmp/ray/session_latest/logs/serve"
 QUIET = {"log_level": "WARNING"}
@@ -29,31 +34,61 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--model",
         help="model folder that jobs.train exported (default: the built-in CIFAR-10 model)",
     )
+    add("--models", help="folder of exported models, all served by name beside --model")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    add(
+        "--replicas",
+        type=int,
+        help="replicas of each model server (default: one here, on a cluster as config.yaml says)",
+    )
+    add(
+        "--cores",
+        type=int,
+        help="CPU cores of each (default: all over the replicas; on a cluster 1)",
+    )
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what runs the model; auto: PyTorch on a GPU, OpenVINO on a CPU (default: auto)",
+    )
     options = parser.parse_args(arguments)
     with one_line_errors("serve_app"):
-        serve_forever(options.model, options.host, options.port)
+        wanted = {
+            name: getattr(options, name)
+            for name in ("model", "models", "replicas", "cores", "engine")
+            if getattr(options, name) is not None
+        }
+        serve_forever(wanted, options.host, options.port)
 
 
-def serve_forever(model: str | None, host: str, port: int) -> None:
-    """Deploy, print the addresses, and wait for Ctrl-C or SIGTERM."""
+def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
+    """Deploy, print the addresses, and wait for Ctrl-C or SIGTERM.
+
+    wanted: arguments of the applications; see config.yaml.
+    """
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
     check_port_is_free(host, port)
-    apply_serve_settings()
+    local = not os.environ.get("RAY_ADDRESS")
+    apply_local_settings() if local else apply_serve_settings()
     print("Checking the model and starting Ray", flush=True)
-    from serve_app.app import APP, build
+    from serve_app.app import read_arguments, targets
 
-    application = build({"model": model} if model else {})
-    start_ray()
+    if local:
+        # One machine: every kind of request may use all of it, since they seldom come at once.
+        wanted = {"replicas": 1, **wanted}
+        wanted = {"cores": max(1, usable_cores() // max(1, wanted["replicas"])), **wanted}
+    arguments = read_arguments(wanted)
+    start_ray(arguments)
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    print("Starting the replicas; they import PyTorch and load the model", flush=True)
+    print("Starting the replicas; they load the model and run it once", flush=True)
     serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
     try:
-        serve.run(application, name=APP, route_prefix="/")
+        serve.run_many(targets(arguments))
     except RuntimeError as error:
         serve.shutdown()
         raise InputError(f"the application did not start: {error}; see {LOGS}") from error
@@ -71,22 +106,28 @@ def serve_forever(model: str | None, host: str, port: int) -> None:
     serve.shutdown()
 
 
-def start_ray() -> None:
-    """Connect to RAY_ADDRESS, or start a local Ray."""
+def start_ray(arguments: Arguments) -> None:
+    """Connect to RAY_ADDRESS, or start a local Ray in which the replicas fit."""
     import ray
 
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level="WARNING", log_to_driver=False)
         return
-    # Replicas are told their number of threads; Ray only counts. Two model replicas must fit.
-    cores = max(2, len(os.sched_getaffinity(0)))
+    # Ray only counts: all kinds of replicas share the cores, and while one version of a model takes
+    # the place of another, both are there.
+    kinds, versions = 3, 2
     ray.init(
         address="local",
-        num_cpus=cores,
+        num_cpus=kinds * versions * arguments.cores * (arguments.replicas or 1),
         include_dashboard=True,
         logging_level="WARNING",
         log_to_driver=False,
     )
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +11,31 @@ from numpy.typing import NDArray
 from cifar_model.framing import Picture, place_map
 from cifar_model.overlay import overlay
 from cifar_model.predictor import Explanation
-from serve_app.schemas import Prediction
+
+
+class Prediction(TypedDict):
+    """One class and its probability, as `schemas.Prediction` documents it."""
+
+    label: str
+    index: int
+    probability: float
 
 
 def top_predictions(
-    probabilities: NDArray[np.float32], class_names: tuple[str, ...], top_k: int
+    probabilities: NDArray[np.float32],
+    class_names: tuple[str, ...],
+    top_k: int,
+    threshold: float = 0.0,
 ) -> list[Prediction]:
-    """The `top_k` most probable classes (all, if there are fewer), best first."""
-    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    """The `top_k` most probable classes (all, if there are fewer), best first.
+
+    threshold: leave out classes that are less probable.
+    """
+    best = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
     return [
-        Prediction(label=class_names[i], index=int(i), probability=float(probabilities[i]))
+        {"label": class_names[i], "index": i, "probability": float(probabilities[i])}
         for i in best
+        if probabilities[i] >= threshold
     ]
 
 

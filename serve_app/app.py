@@ -1,73 +1,163 @@
-"""Builds the Serve application: endpoints and page at `/`, over classifier and explainer replicas.
+"""Builds the Serve applications: one for each kind of request, and the page.
 
-serve run serve_app.app:build model=runs/first/model
+serve deploy serve_app/config.yaml                           # all four, as that file says
+serve run serve_app.app:build model=runs/first/model         # page and endpoints as one application
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+import yaml
 from ray import serve
-from ray.serve import Application
+from ray.serve import Application, RunTarget
+from ray.serve.config import BackpressureConfig
 
+from cifar_model.engine import ENGINES, EngineName
 from cifar_model.errors import InputError
-from serve_app.deployments import Classifier, Explainer
+from serve_app.admission import RETRY_AFTER_S
+from serve_app.api import MAX_INSIDE
+from serve_app.deployments import ModelServer, Page, Place
 
-APP = "classifier"
+CONFIG = Path(__file__).with_name("config.yaml")
+CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
+DEPLOYMENTS = {CLASSIFY: "Classifier", EXPLAIN: "Explainer", INFER: "Infer"}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What an application is built with; see config.yaml."""
+
+    model: str
+    models: str | None = None
+    cores: int = 1
+    replicas: int | None = None
+    engine: EngineName = "auto"
+
+
+def classify(arguments: Mapping[str, Any]) -> Application:
+    """The application behind /v1/classify."""
+    return _model_server(CLASSIFY, read_arguments(arguments))
+
+
+def explain(arguments: Mapping[str, Any]) -> Application:
+    """The application behind /v1/explain."""
+    return _model_server(EXPLAIN, read_arguments(arguments))
+
+
+def infer(arguments: Mapping[str, Any]) -> Application:
+    """The application behind /v2, the Open Inference Protocol."""
+    return _model_server(INFER, read_arguments(arguments))
+
+
+def page(arguments: Mapping[str, Any]) -> Application:
+    """The application behind everything else, over the two first ones."""
+    # They may not be there yet; its replica looks for them.
+    places = [Place(name, DEPLOYMENTS[name]) for name in (CLASSIFY, EXPLAIN)]
+    return _page(read_arguments(arguments), *places)
 
 
 def build(arguments: Mapping[str, Any]) -> Application:
-    """The application for `model=FOLDER` (default: the built-in model).
+    """Page and endpoints as one application, whose page's replica passes requests on.
 
-    `cores=N` gives each model replica N cores (default 1).
-
-    InputError for an unknown argument or a folder that holds no usable model.
+    It needs one route only, so `serve run` can start it; several applications are faster.
     """
-    unknown = set(arguments) - {"model", "cores"}
+    wanted = read_arguments(arguments)
+    return _page(wanted, _model_server(CLASSIFY, wanted), _model_server(EXPLAIN, wanted))
+
+
+def targets(wanted: Arguments) -> list[RunTarget]:
+    """All applications at their paths, as config.yaml lists them."""
+    arguments = {k: v for k, v in asdict(wanted).items() if v is not None}
+    builders = {CLASSIFY: classify, EXPLAIN: explain, INFER: infer, PAGE: page}
+    return [
+        RunTarget(builders[entry["name"]](arguments), entry["name"], entry["route_prefix"])
+        for entry in read_config()["applications"]
+    ]
+
+
+def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
+    """The arguments, checked; InputError for one that is unknown or can't be used."""
+    known = list(Arguments.__dataclass_fields__)
+    unknown = set(arguments) - set(known)
     if unknown:
-        raise InputError(f"serve: unknown {', '.join(sorted(unknown))}; known: model, cores")
-    cores = str(arguments.get("cores", 1))
-    if not cores.isdecimal() or int(cores) < 1:
-        raise InputError(f"serve: cores={cores}, expected a whole number from 1")
+        raise InputError(f"serve: unknown {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    for name in ("cores", "replicas"):
+        value = str(arguments.get(name, 1))
+        if not value.isdecimal() or int(value) < 1:
+            raise InputError(f"serve: {name}={value}, expected a whole number from 1")
+    if (engine := arguments.get("engine", "auto")) not in ENGINES:
+        raise InputError(f"serve: engine={engine}, expected one of {', '.join(ENGINES)}")
     from cifar_model.model_folder import BUILT_IN
 
-    model = check_model(Path(arguments.get("model", BUILT_IN)))
-    options = {"num_cpus": int(cores)}
-    classifier = Classifier.options(ray_actor_options=options).bind(model, int(cores))  # type: ignore[attr-defined]
-    explainer = Explainer.options(ray_actor_options=options).bind(model, int(cores))  # type: ignore[attr-defined]
-    return ingress(model).bind(classifier, explainer)
+    folder = arguments.get("models")
+    replicas = arguments.get("replicas")
+    return Arguments(
+        check_model(Path(arguments.get("model") or BUILT_IN)),
+        str(Path(folder).absolute()) if folder else None,
+        int(arguments.get("cores", 1)),
+        int(replicas) if replicas is not None else None,
+        engine,
+    )
 
 
 def check_model(folder: Path) -> str:
     """The folder's absolute path, once its files are seen to fit together."""
-    from cifar_model.model_folder import load_model
+    from cifar_model.model_config import read_config
+    from cifar_model.weights import read_weights
 
-    load_model(folder)
+    read_weights(folder, len(read_config(folder).class_names))
     return str(folder.absolute())
 
 
-def ingress(model: str) -> Any:
-    """The deployment that takes all HTTP requests for the model in this folder."""
+def _model_server(application: str, wanted: Arguments) -> Application:
+    name = DEPLOYMENTS[application]
+    options = deployment_options(name)
+    if wanted.replicas is not None:
+        options.pop("autoscaling_config")
+        options["num_replicas"] = wanted.replicas
+    # More than are let in: what is too much, `Admission` refuses in the one error shape. Serve's
+    # own limit behind it is for what arrives by handle.
+    deployment = serve.deployment(ModelServer).options(
+        name=name,
+        max_ongoing_requests=2 * MAX_INSIDE,
+        max_queued_requests=MAX_INSIDE,
+        backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
+        ray_actor_options={"num_cpus": wanted.cores},
+        # A new version is loaded and warmed beside the old one, which goes once it answers.
+        max_surge_percent=100,
+        **options,
+    )
+    return deployment.bind(wanted.model, wanted.models, wanted.cores, wanted.engine)
 
-    def build_web() -> FastAPI:
-        from serve_app.web import build_serve_web
 
-        return build_serve_web(Path(model))
-
+def _page(wanted: Arguments, classifier: Any, explainer: Any) -> Application:
     # One replica: Gradio keeps its queue and sessions in one process. It holds a stream open for
     # each visitor, hence the many ongoing requests.
-    @serve.deployment(
-        name="Ingress", num_replicas=1, max_ongoing_requests=512, ray_actor_options={"num_cpus": 0}
+    deployment = serve.deployment(Page).options(
+        name="Page",
+        num_replicas=1,
+        max_ongoing_requests=1024,
+        max_queued_requests=256,
+        ray_actor_options={"num_cpus": 0},
     )
-    @serve.ingress(build_web)
-    class Ingress:
-        """Decodes and checks pictures, asks the replicas, renders the page."""
+    return deployment.bind(wanted.model, wanted.models, classifier, explainer)
 
-        def __init__(self, classifier: Any, explainer: Any) -> None:
-            # Bound so that Serve deploys them with this one; the app asks for them by name.
-            self._replicas = (classifier, explainer)
 
-    return Ingress
+def deployment_options(name: str) -> dict[str, Any]:
+    """What config.yaml says of how a deployment scales."""
+    for application in read_config()["applications"]:
+        for deployment in application.get("deployments", []):
+            if deployment["name"] == name:
+                return {key: value for key, value in deployment.items() if key != "name"}
+    raise KeyError(name)
+
+
+@cache
+def read_config() -> dict[str, Any]:
+    """The content of config.yaml."""
+    return dict(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))

@@ -1,65 +1,101 @@
 """Where answers come from: one small interface over models in this process or behind Serve.
 
-The HTTP endpoints and the page are written against `Backend` and run over either.
+The HTTP endpoints and the page are written against `Backend` and run over either. Pictures reach it
+framed: squares (S, S, 3) of the side that the model sees.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_model.framing import Picture, fit_to_square
-from cifar_model.layers import DEFAULT_METHOD
+from cifar_model.framing import Picture
+from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
 from cifar_model.model_config import ModelConfig
 from cifar_model.predictor import Explanation, Predictor
+from serve_app.batching import Batcher
 
 
 class Backend(Protocol):
-    """Models that classify and explain pictures of any size; `model=None` is the first of them."""
+    """Models that classify and explain framed pictures; `model=None` is the first of them."""
 
     @property
     def models(self) -> Mapping[str, ModelConfig]:
         """Name -> config of every served model; the first is the default."""
 
-    async def classify(self, picture: Picture, *, model: str | None = None) -> NDArray[np.float32]:
-        """Probabilities (K,) of a picture (H, W, 3)."""
+    async def logits(
+        self, squares: NDArray[np.uint8], *, model: str | None = None
+    ) -> NDArray[np.float32]:
+        """Logits (B, K) of framed pictures (B, S, S, 3)."""
 
     async def explain(
         self,
-        picture: Picture,
+        square: Picture,
         class_index: int | None,
         layer: str,
         *,
         method: str = DEFAULT_METHOD,
         model: str | None = None,
     ) -> Explanation:
-        """A map over the picture's centre square; None explains the most probable class."""
+        """A map over the square; None explains the most probable class."""
 
     async def ready(self) -> bool:
         """Whether a request would be answered now."""
 
 
+class Running:
+    """A loaded model with the batcher in front of it."""
+
+    def __init__(
+        self, predictor: Predictor, *, observe: Callable[[int], object] | None = None
+    ) -> None:
+        self.predictor = predictor
+        self.batcher = Batcher(predictor.engine, observe=observe)
+
+    def __del__(self) -> None:
+        self.batcher.close()
+
+
 class InProcess:
-    """Models in this process; their work runs on threads, off the event loop."""
+    """Models in this process, whose forward passes are batched over all requests.
+
+    predictors: the models that are loaded.
+    """
 
     def __init__(self, predictors: Mapping[str, Predictor]) -> None:
-        self.models = {name: predictor.config for name, predictor in predictors.items()}
-        self._predictors = dict(predictors)
+        self.models: Mapping[str, ModelConfig] = {
+            name: predictor.config for name, predictor in predictors.items()
+        }
+        running = {name: Running(predictor) for name, predictor in predictors.items()}
 
-    async def classify(self, picture: Picture, *, model: str | None = None) -> NDArray[np.float32]:
+        async def find(name: str) -> Running:
+            return running[name]
+
+        self._find: Callable[[str], Awaitable[Running]] = find
+
+    @classmethod
+    def on_demand(
+        cls, models: Mapping[str, ModelConfig], find: Callable[[str], Awaitable[Running]]
+    ) -> InProcess:
+        """Over models that `find` loads when they are first asked for."""
+        backend = cls({})
+        backend.models, backend._find = models, find
+        return backend
+
+    async def logits(
+        self, squares: NDArray[np.uint8], *, model: str | None = None
+    ) -> NDArray[np.float32]:
         """See `Backend`."""
-        predictor = self._predictor(model)
-        return await asyncio.to_thread(
-            lambda: predictor.probabilities([_frame(picture, predictor.config)])[0]
-        )
+        running = await self._running(model)
+        return (await running.batcher(squares)).logits_BK
 
     async def explain(
         self,
-        picture: Picture,
+        square: Picture,
         class_index: int | None,
         layer: str,
         *,
@@ -67,40 +103,38 @@ class InProcess:
         model: str | None = None,
     ) -> Explanation:
         """See `Backend`."""
-        predictor = self._predictor(model)
-        return await asyncio.to_thread(
-            lambda: predictor.explain(
-                _frame(picture, predictor.config),
-                class_index=class_index,
-                layer=layer,
-                method=method,
-            )
-        )
+        running = await self._running(model)
+        found = await running.batcher(square[None])
+        explain = running.predictor.explain_from
+        if (layer, method) == (DEFAULT_LAYER, DEFAULT_METHOD):
+            return explain(found, square, class_index, layer, method)
+        # The package takes a backward pass, one at a time.
+        return await asyncio.to_thread(explain, found, square, class_index, layer, method)
 
     async def ready(self) -> bool:
         """See `Backend`."""
         return True
 
-    def _predictor(self, model: str | None) -> Predictor:
-        return self._predictors[model or next(iter(self._predictors))]
+    async def _running(self, model: str | None) -> Running:
+        return await self._find(model or next(iter(self.models)))
 
 
 class ServeHandles:
-    """One model in Serve's replicas; a picture is framed here, so that only the square travels."""
+    """Models in the replicas of Serve, asked by handle."""
 
-    def __init__(self, config: ModelConfig, classifier: Any, explainer: Any) -> None:
-        self.models = {config.name: config}
-        self._config = config
+    def __init__(self, models: Mapping[str, ModelConfig], classifier: Any, explainer: Any) -> None:
+        self.models = models
         self._classifier, self._explainer = classifier, explainer
 
-    async def classify(self, picture: Picture, *, model: str | None = None) -> NDArray[np.float32]:
+    async def logits(
+        self, squares: NDArray[np.uint8], *, model: str | None = None
+    ) -> NDArray[np.float32]:
         """See `Backend`."""
-        framed = await asyncio.to_thread(_frame, picture, self._config)
-        return await self._classifier.classify.remote(framed)
+        return await self._classifier.logits.remote(squares, model)
 
     async def explain(
         self,
-        picture: Picture,
+        square: Picture,
         class_index: int | None,
         layer: str,
         *,
@@ -108,19 +142,15 @@ class ServeHandles:
         model: str | None = None,
     ) -> Explanation:
         """See `Backend`."""
-        framed = await asyncio.to_thread(_frame, picture, self._config)
-        return await self._explainer.explain.remote(framed, class_index, layer, method)
+        return await self._explainer.explain.remote(square, class_index, layer, method, model)
 
     async def ready(self) -> bool:
-        """See `Backend`."""
-        blank = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
+        """See `Backend`: both kinds of replicas, which exist only once their model has run."""
         try:
             async with asyncio.timeout(2):
-                await asyncio.gather(self.classify(blank), self._explainer.ready.remote())
+                await asyncio.gather(
+                    self._classifier.ready.remote(), self._explainer.ready.remote()
+                )
         except Exception:
             return False
         return True
-
-
-def _frame(picture: Picture, config: ModelConfig) -> Picture:
-    return fit_to_square(picture, config.image_size)

@@ -1,73 +1,142 @@
-"""What runs in Serve's replicas: the classifier, the explainer, and the ingress before them."""
+"""What runs in Serve's replicas: a model server for each kind of request, and the page.
+
+A model server answers HTTP requests itself: Serve's proxy sends them straight to it by their path,
+and none crosses a second deployment. The page asks the servers by handle.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ray import serve
+from ray.serve import metrics
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cifar_model.engine import EngineName
 from cifar_model.framing import Picture
-from cifar_model.layers import DEFAULT_LAYER
 from cifar_model.predictor import Explanation, Predictor
+from serve_app.backends import InProcess, Running
+from serve_app.batching import MAX_BATCH
+from serve_app.catalog import Catalog
 
-MAX_BATCH = 32
-BATCH_WAIT_S = 0.002
+# Beside the default model; the one unused for longest makes way.
+MODELS_IN_A_REPLICA = 4
+APPEARS_WITHIN_S = 60.0
 
 
-def load_warm(model: str, cores: int) -> Predictor:
-    """The model of a folder, with as many threads as the replica has cores, and run once."""
-    import torch
-
-    torch.set_num_threads(cores)
-    predictor = Predictor.load(Path(model))
+def load_warm(folder: Path, threads: int, engine: EngineName = "auto") -> Predictor:
+    """A model that has run at its smallest and largest batch, so that no request is the first."""
+    predictor = Predictor.load(folder, engine=engine, threads=threads)
     size = predictor.config.image_size
-    blank = np.zeros((size, size, 3), np.uint8)
-    predictor.probabilities([blank])
-    predictor.probabilities([blank] * MAX_BATCH)
+    for count in (1, MAX_BATCH):
+        predictor.forward(np.zeros((count, size, size, 3), np.uint8))
+    predictor.explain(np.zeros((size, size, 3), np.uint8))
     return predictor
 
 
-# max_ongoing_requests: under the batch size it would silently shrink batches; two batches' worth
-# lets one fill while the other runs.
-@serve.deployment(max_ongoing_requests=2 * MAX_BATCH, max_queued_requests=1024)
-class Classifier:
-    """Probabilities of framed pictures, a batch at a time."""
+class WholePath:
+    """ASGI middleware: the endpoints have their whole path, whatever prefix Serve routes here."""
 
-    def __init__(self, model: str, cores: int = 1) -> None:
-        self._predictor = load_warm(model, cores)
-        # One thread runs the model: the event loop stays free to gather the next batch.
-        self._runner = ThreadPoolExecutor(max_workers=1)
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
-    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_WAIT_S)
-    async def classify(self, framed: list[Picture]) -> list[NDArray[np.float32]]:
-        """One picture (S, S, 3) -> its probabilities (K,); Serve gathers the batch."""
-        loop = asyncio.get_running_loop()
-        return list(await loop.run_in_executor(self._runner, self._predictor.probabilities, framed))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, "root_path": ""}, receive, send)
 
 
-@serve.deployment(max_ongoing_requests=16, max_queued_requests=256)
-class Explainer:
-    """Grad-CAM maps of framed pictures, one at a time."""
+@serve.ingress()
+class ModelServer:
+    """Models and all endpoints over them."""
 
-    def __init__(self, model: str, cores: int = 1) -> None:
-        self._predictor = load_warm(model, cores)
-        size = self._predictor.config.image_size
-        self._predictor.explain(np.zeros((size, size, 3), np.uint8), layer=DEFAULT_LAYER)
+    def __init__(self, model: str, models: str | None, threads: int, engine: EngineName) -> None:
+        self._catalog = Catalog(Path(model), Path(models) if models else None)
+        self._threads, self._engine = threads, engine
+        self._batch_sizes = metrics.Histogram(
+            "serve_app_batch_size",
+            description="Pictures in a forward pass",
+            boundaries=[1, 2, 4, 8, 16, MAX_BATCH],
+            tag_keys=("model",),
+        )
+        self._default_name = next(iter(self._catalog))
+        # Held apart from the others, so that it never makes way.
+        self._default = self._run(self._default_name)
+        self._backend = InProcess.on_demand(self._catalog, self._find)
+
+    async def __serve_build_asgi_app__(self) -> ASGIApp:
+        from serve_app.api import build_api
+
+        return WholePath(build_api(self._backend))
+
+    async def logits(
+        self, squares: NDArray[np.uint8], model: str | None = None
+    ) -> NDArray[np.float32]:
+        """See `backends.Backend`; for the page's handle."""
+        return await self._backend.logits(squares, model=model)
 
     async def explain(
-        self, framed: Picture, class_index: int | None, layer: str, method: str
+        self, square: Picture, class_index: int | None, layer: str, method: str, model: str | None
     ) -> Explanation:
-        """Grad-CAM of one picture (S, S, 3); None explains the most probable class."""
-        return await asyncio.to_thread(
-            lambda: self._predictor.explain(
-                framed, class_index=class_index, layer=layer, method=method
-            )
-        )
+        """See `backends.Backend`; for the page's handle."""
+        return await self._backend.explain(square, class_index, layer, method=method, model=model)
 
     async def ready(self) -> bool:
         """True: the replica exists only once its model has run."""
         return True
+
+    async def _find(self, name: str) -> Running:
+        return self._default if name == self._default_name else await self._other(name)
+
+    @serve.multiplexed(max_num_models_per_replica=MODELS_IN_A_REPLICA)
+    async def _other(self, name: str) -> Running:
+        return await asyncio.to_thread(self._run, name)
+
+    def _run(self, name: str) -> Running:
+        predictor = load_warm(self._catalog.folders[name], self._threads, self._engine)
+        tags = {"model": name}
+        return Running(predictor, observe=lambda size: self._batch_sizes.observe(size, tags=tags))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A deployment of another application."""
+
+    application: str
+    deployment: str
+
+
+def await_handle(place: Place) -> Any:
+    """Its handle, once the controller knows of it: applications are deployed in any order."""
+    deadline = time.monotonic() + APPEARS_WITHIN_S
+    while True:
+        try:
+            return serve.get_deployment_handle(place.deployment, place.application)
+        except KeyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+@serve.ingress()
+class Page:
+    """The page, and all endpoints again, over the replicas of the model servers.
+
+    classifier, explainer: their handles, or where to find them once they are deployed.
+    """
+
+    def __init__(self, model: str, models: str | None, classifier: Any, explainer: Any) -> None:
+        self._catalog = Catalog(Path(model), Path(models) if models else None)
+        self._handles = [
+            await_handle(there) if isinstance(there, Place) else there
+            for there in (classifier, explainer)
+        ]
+
+    async def __serve_build_asgi_app__(self) -> ASGIApp:
+        from serve_app.web import build_serve_web
+
+        return build_serve_web(self._catalog, *self._handles)

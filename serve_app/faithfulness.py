@@ -8,14 +8,13 @@ step.)
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_model.framing import Picture, fit_to_square
-from cifar_model.predictor import Explanation
+from cifar_model.framing import Picture
+from cifar_model.predictor import Explanation, softmax
 from serve_app.backends import Backend
 
 REMOVED_SHARE = 0.2  # of the square's area
@@ -37,19 +36,17 @@ class Faithfulness:
 
 
 async def measure_faithfulness(
-    backend: Backend, picture: Picture, explanation: Explanation, model: str
+    backend: Backend, square: Picture, explanation: Explanation, model: str
 ) -> Faithfulness | None:
-    """Two more classifications of the picture; None if the map highlights nothing."""
+    """Two more classifications of the square; None if its map highlights nothing."""
     if not explanation.map.any():
         return None
     config = backend.models[model]
-    square = fit_to_square(picture, config.image_size)
     colour = np.round(np.array(config.normalisation.mean) * 255).astype(np.uint8)
     strongest = remove(square, explanation.map, colour)
     weakest = remove(square, -explanation.map, colour)
-    without = await asyncio.gather(
-        backend.classify(strongest, model=model), backend.classify(weakest, model=model)
-    )
+    logits = await backend.logits(np.stack([strongest, weakest]), model=model)
+    without = softmax(logits)
     k = explanation.class_index
     return Faithfulness(
         float(explanation.probabilities[k]), float(without[0][k]), float(without[1][k]), strongest

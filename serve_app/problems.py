@@ -13,18 +13,20 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 class Problem(Exception):
     """A request that can't be answered: an HTTP status, a machine-readable code, and words."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
-
-    def __reduce__(self) -> tuple[type[Problem], tuple[int, str, str]]:
-        return type(self), (self.status, self.code, self.message)
+        self.retry_after_s = retry_after_s
 
 
 def problem_response(problem: Problem) -> JSONResponse:
     """The HTTP answer to a problem."""
     content = {"error": {"code": problem.code, "message": problem.message}}
-    return JSONResponse(content, status_code=problem.status)
+    wait = problem.retry_after_s
+    headers = None if wait is None else {"Retry-After": str(wait)}
+    return JSONResponse(content, status_code=problem.status, headers=headers)
 
 
 def install_handlers(api: FastAPI) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 
@@ -18,6 +20,38 @@ class Classification(BaseModel):
 
     model: str = Field(examples=["first"])
     predictions: list[Prediction] = Field(description="best first")
+    reexamined: bool | None = Field(
+        default=None, description="with `tta=auto`: whether the mirror image was averaged in"
+    )
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong."""
+
+    code: str = Field(examples=["unsupported_image"], description="for machines; stable")
+    message: str = Field(description="for people: what was wrong and what to send")
+
+
+class Error(BaseModel):
+    """Every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+class Result(BaseModel):
+    """What a model says of one of several pictures: predictions, or an error."""
+
+    name: str = Field(examples=["cat.jpg"], description="of the file in the form")
+    predictions: list[Prediction] | None = None
+    reexamined: bool | None = None
+    error: ErrorDetail | None = None
+
+
+class Classifications(BaseModel):
+    """What a model says of several pictures."""
+
+    model: str = Field(examples=["first"])
+    results: list[Result] = Field(description="one for each picture, in their order")
 
 
 class Square(BaseModel):
@@ -28,12 +62,15 @@ class Square(BaseModel):
     side: int
 
 
-class Explanation(Classification):
+class Explanation(BaseModel):
     """A Grad-CAM map with the predictions it goes with."""
 
+    model: str = Field(examples=["first"])
+    predictions: list[Prediction] = Field(description="best first")
     class_index: int = Field(description="the class that the map explains")
     label: str
     layer: str
+    method: str
     map: list[list[float]] = Field(
         description="rows of the map over the square that the network saw, 0 to 1"
     )
@@ -47,6 +84,7 @@ class ModelDescription(BaseModel):
     class_names: list[str]
     image_size: int = Field(description="side in pixels of the square that the network sees")
     layers: list[str] = Field(description="layers that can be explained, the first by default")
+    methods: list[str] = Field(description="ways to explain them, the first by default")
     metrics: dict[str, float]
 
 
@@ -62,14 +100,12 @@ class Status(BaseModel):
     status: str = Field(examples=["ok"])
 
 
-class ErrorDetail(BaseModel):
-    """What was wrong."""
-
-    code: str = Field(examples=["unsupported_image"], description="for machines; stable")
-    message: str = Field(description="for people: what was wrong and what to send")
-
-
-class Error(BaseModel):
-    """Every answer that is not a success."""
-
-    error: ErrorDetail
+# What the endpoints that take pictures answer when they can't.
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Error, "description": "the image is missing or damaged"},
+    404: {"model": Error, "description": "there is no such model"},
+    413: {"model": Error, "description": "the image is too large"},
+    415: {"model": Error, "description": "not an image of a known format"},
+    422: {"model": Error, "description": "a parameter is out of range"},
+    503: {"model": Error, "description": "too busy; try again after `Retry-After` seconds"},
+}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
+from pathlib import Path
 
 SERVE_SETTINGS = {
     # The fast HTTP path: HAProxy in front, and no per-request bookkeeping behind it.
@@ -12,9 +15,34 @@ SERVE_SETTINGS = {
     # Ctrl-C on a local server need not wait 30 s for a load balancer elsewhere to notice.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
 }
+# Files of HAProxy that would otherwise be the same for every Ray on a machine.
+_FILES = {
+    "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
+    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
+    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+}
+_PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
 
 
 def apply_serve_settings() -> None:
     """Put the settings into the environment, before Ray starts; a user's own values win."""
     for name, value in SERVE_SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def apply_local_settings() -> None:
+    """Those too by which two servers on one machine stay apart: their proxies' files and ports."""
+    apply_serve_settings()
+    folder = Path(tempfile.mkdtemp(prefix="ray-cifar-serve-"))
+    for name, file in _FILES.items():
+        os.environ.setdefault(name, str(folder / file))
+    for name in _PORTS:
+        os.environ.setdefault(name, str(_free_port()))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

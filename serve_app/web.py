@@ -1,32 +1,30 @@
-"""Endpoints and page together, as the one FastAPI application that the ingress replica runs."""
+"""Endpoints and page together, as the one FastAPI application that the page's replica runs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
-from cifar_model.model_config import read_config
 from serve_app.api import build_api
 from serve_app.backends import Backend, ServeHandles
+from serve_app.catalog import Catalog
 
 
-def build_serve_web(model: Path) -> FastAPI:
-    """The application over the replicas of the Serve application that this process is part of."""
-    from ray import serve
+def build_serve_web(catalog: Catalog, classifier: Any, explainer: Any) -> FastAPI:
+    """The application over the replicas behind these handles."""
+    from serve_app.metrics import add_metrics
 
-    config = read_config(model)
-    backend = ServeHandles(
-        config,
-        serve.get_deployment_handle("Classifier"),
-        serve.get_deployment_handle("Explainer"),
-    )
-    return build_web(backend, {config.name: model})
+    backend = ServeHandles(catalog, classifier, explainer)
+    api = build_api(backend)
+    add_metrics(api)
+    return build_web(api, backend, catalog.folders)
 
 
-def build_web(backend: Backend, folders: Mapping[str, Path]) -> FastAPI:
+def build_web(api: FastAPI, backend: Backend, folders: Mapping[str, Path]) -> FastAPI:
     """The endpoints with the page mounted at `/`.
 
     folders: name -> model folder of every served model.
@@ -36,5 +34,4 @@ def build_web(backend: Backend, folders: Mapping[str, Path]) -> FastAPI:
 
     from serve_app.ui import build_ui, page_options
 
-    page = build_ui(backend, folders)
-    return gr.mount_gradio_app(build_api(backend), page, path="/", **page_options())
+    return gr.mount_gradio_app(api, build_ui(backend, folders), path="/", **page_options())

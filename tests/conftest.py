@@ -12,20 +12,20 @@ import pytest
 from PIL import Image
 
 from jobs.connection import RAY_SETTINGS
-from serve_app.settings import SERVE_SETTINGS
+from serve_app.settings import apply_local_settings
 
 # Ray reads these when it is imported or started.
 os.environ.update(RAY_SETTINGS)
-os.environ.update(SERVE_SETTINGS)
+apply_local_settings()
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A local Ray with four logical CPUs, on however many cores there are."""
+    """A local Ray with eight logical CPUs, on however many cores there are."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=True, logging_level="ERROR")
+    ray.init(address="local", num_cpus=8, include_dashboard=True, logging_level="ERROR")
     yield
     ray.shutdown()
 
@@ -87,12 +87,12 @@ def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
     """Address of the whole application on Ray Serve, with endpoints and page."""
     from ray import serve
 
-    from serve_app.app import APP, build
+    from serve_app.app import read_arguments, targets
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(build({"model": str(digits_model)}), name=APP, route_prefix="/")
+    serve.run_many(targets(read_arguments({"model": str(digits_model), "replicas": 1})))
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()

@@ -26,6 +26,7 @@ ENTRY = Path(__file__).with_name("space_app.py")
 DISTRIBUTIONS = (
     "torch",
     "torchvision",  # grad-cam imports it
+    "openvino",
     "grad-cam",
     "safetensors",
     "numpy",
@@ -33,6 +34,8 @@ DISTRIBUTIONS = (
     "matplotlib",
     "gradio",
     "fastapi",
+    "orjson",
+    "opencv-python-headless",
     "pandas",
 )
 MODEL_FILES = ("config.json", "model.safetensors", "README.md", "history.csv")

@@ -52,14 +52,15 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
             config = backend.models[model_name]
             target = None if explained == BEST else class_index(explained, config.class_names)
             picture = decode_image(Path(picture_path).read_bytes())
-            found = await backend.explain(picture, target, layer, method=method, model=model_name)
-        faithful = await measure_faithfulness(backend, picture, found, model_name)
+            square = fit_to_square(picture, config.image_size)
+            found = await backend.explain(square, target, layer, method=method, model=model_name)
+        faithful = await measure_faithfulness(backend, square, found, model_name)
         best = top_predictions(found.probabilities, config.class_names, top_k)
         return (
-            {prediction.label: prediction.probability for prediction in best},
+            {prediction["label"]: prediction["probability"] for prediction in best},
             explained_picture(picture, found, opacity),
             in_words(faithful, config.class_names[found.class_index]),
-            enlarged(fit_to_square(picture, config.image_size), SEEN_SIDE),
+            enlarged(square, SEEN_SIDE),
             enlarged(faithful.removed, SEEN_SIDE) if faithful else None,
         )
 

@@ -89,3 +89,14 @@ def test_a_real_reports_pictures_can_be_opened(digits_model):
     for name in ("training_curves.png", "confusion_matrix.png", "misclassified.png"):
         with Image.open(digits_model / "report" / name) as image:
             assert image.width > 400 and len(image.convert("L").getcolors(256) or []) > 10
+
+
+def test_only_the_unsure_images_are_looked_at_twice(evaluation):
+    other = np.random.default_rng(2).normal(size=(80, 4)).astype(np.float32)
+    both = replace(evaluation, mirrored_logits=other)
+    sure = evaluation.probabilities.max(axis=1) >= 0.9
+    assert 0 < sure.sum() < 80
+    expected = np.where(sure, evaluation.predicted, (evaluation.logits + other).argmax(axis=1))
+    assert both.tta_auto_accuracy == (expected == evaluation.labels).mean()
+    assert both.reexamined == pytest.approx(1 - sure.mean())
+    assert evaluation.to_json()["tta_auto_accuracy"] is None

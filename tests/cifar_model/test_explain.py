@@ -9,13 +9,22 @@ import torch
 from cifar_model.errors import InputError
 from cifar_model.explain import GradCam
 from cifar_model.layers import DEFAULT_LAYER, EXPLAINABLE_LAYERS
+from cifar_model.model_config import read_config
+from cifar_model.model_folder import load_model
+from cifar_model.normalisation import normalise
 from cifar_model.overlay import overlay
 from cifar_model.predictor import Predictor
+from cifar_model.torch_engine import TorchEngine
+
+
+@pytest.fixture(scope="module", params=["openvino", "torch"])
+def predictor(request, digits_model):
+    return Predictor.load(digits_model, engine=request.param)
 
 
 @pytest.fixture(scope="module")
-def predictor(digits_model):
-    return Predictor.load(digits_model)
+def network(digits_model):
+    return load_model(digits_model)[0]
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +43,9 @@ def by_definition(network, images, class_index):
 
 
 @pytest.mark.parametrize("class_index", [0, 3, 9])
-def test_the_default_layers_map_is_grad_cam_by_definition(predictor, digit, class_index):
-    images = predictor._input([digit])
-    coarse = by_definition(predictor.network, images, class_index)
+def test_the_default_layers_map_is_grad_cam_by_definition(predictor, network, digit, class_index):
+    images = normalise(torch.from_numpy(digit[None]), predictor.config.normalisation)
+    coarse = by_definition(network, images, class_index)
     found = predictor.explain(digit, class_index=class_index).map
     assert found.shape == (32, 32)
     # The package scales to 0..1 and enlarges 4x4 to 32x32; the cells' centres keep their order.
@@ -46,13 +55,13 @@ def test_the_default_layers_map_is_grad_cam_by_definition(predictor, digit, clas
 
 
 @pytest.mark.parametrize("class_index", range(10))
-def test_the_closed_form_is_what_the_package_finds(predictor, class_index):
+def test_the_closed_form_is_what_the_package_finds(predictor, digits_model, class_index):
     from cifar_model.sources import load_source
 
-    package = GradCam(predictor.network)
+    package = GradCam.load(digits_model)
     for image in load_source("digits").test.images[:4]:
         found = predictor.explain(image, class_index=class_index).map
-        expected = package(predictor._input([image]), class_index, DEFAULT_LAYER)
+        expected = package(image, class_index, DEFAULT_LAYER)
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -76,13 +85,16 @@ def test_an_unknown_layer_is_refused(predictor, digit):
         predictor.explain(digit, layer="linear")
 
 
-def test_explaining_leaves_the_model_as_it_was(predictor, digit):
-    before = predictor.logits([digit])
-    GradCam(predictor.network)(predictor._input([digit]), 1, "layer2")
-    assert (predictor.logits([digit]) == before).all()
-    assert not any(module._forward_hooks for module in predictor.network.modules())
-    assert not any(module._forward_hooks for module in predictor.grad_cam._network.modules())
-    assert all(p.grad is None for p in predictor.network.parameters())
+def test_explaining_leaves_the_model_as_it_was(network, digits_model, digit):
+    normalisation = read_config(digits_model).normalisation
+    engine = TorchEngine(network, normalisation)
+    before = engine(digit[None])
+    grad_cam = GradCam(network, normalisation)
+    grad_cam(digit, 1, "layer2")
+    assert (engine(digit[None]).logits_BK == before.logits_BK).all()
+    assert not any(module._forward_hooks for module in network.modules())
+    assert not any(module._forward_hooks for module in grad_cam._network.modules())
+    assert all(p.grad is None for p in network.parameters())
 
 
 def test_threads_do_not_disturb_each_other(predictor, digit):

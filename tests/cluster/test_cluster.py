@@ -97,7 +97,8 @@ def test_without_the_token_with_a_wrong_one_or_at_a_wrong_address_nothing_runs(
 
 
 def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment, storage):
-    how = ["--epochs", 2, "--workers", 2, "--cpus-per-worker", 1]
+    # A worker as large as a node, so that there is one on each.
+    how = ["--epochs", 2, "--workers", 2, "--cpus-per-worker", 2]
     run = submit(
         environment, "train", *SMALL, *how, "--precision", "32-true",
         "--storage", storage, "--name", "first",

@@ -30,7 +30,7 @@ cluster = Cluster(
 )
 for i in range(2):
     cluster.add_node(
-        num_cpus=1,
+        num_cpus=2,
         dashboard_agent_listen_port=free_port(),
         runtime_env_dir_name=f"runtime_resources_{i}",
     )

@@ -17,6 +17,14 @@ FORM = {"content-type": "multipart/form-data"}  # without its boundary
 JSON = {"accept": "application/json"}
 
 
+def encode_noise():
+    """A picture that the model can't be certain of."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @pytest.fixture(scope="module")
 def predictor(digits_model):
     return Predictor.load(digits_model)
@@ -55,6 +63,82 @@ def test_top_k_is_how_many_classes_are_named(client, png, top_k, count):
     assert probabilities == sorted(probabilities, reverse=True)
     if count == 10:
         assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_threshold_leaves_out_what_is_less_probable(client, png, expected):
+    body = client.post("/v1/classify?top_k=10&threshold=0.01", content=png, headers=PNG).json()
+    assert len(body["predictions"]) == (expected >= 0.01).sum()
+    assert client.post("/v1/classify?threshold=1", content=encode_noise(), headers=PNG).json() == {
+        "model": "two-workers",
+        "predictions": [],
+    }
+
+
+def test_several_pictures_in_one_request_are_answered_in_their_order(client, png):
+    noise = encode_noise()
+    parts = [("file", (name, data)) for name, data in (("a.png", png), ("b.png", noise))] * 20
+    many = client.post("/v1/classify?top_k=1", files=parts).json()
+    alone = {
+        "a.png": client.post("/v1/classify?top_k=1", content=png, headers=PNG).json(),
+        "b.png": client.post("/v1/classify?top_k=1", content=noise, headers=PNG).json(),
+    }
+    assert many["model"] == "two-workers"
+    assert [result["name"] for result in many["results"]] == ["a.png", "b.png"] * 20
+    for result in many["results"]:
+        [found], [own] = result["predictions"], alone[result["name"]]["predictions"]
+        assert found["index"] == own["index"]
+        assert found["probability"] == pytest.approx(own["probability"], rel=1e-3)
+
+
+def test_one_bad_picture_among_several_fails_alone(client, png):
+    parts = [("file", ("good.png", png)), ("file", ("bad.png", b"text")), ("file", ("c.png", png))]
+    answer = client.post("/v1/classify", files=parts)
+    assert answer.status_code == 200
+    first, second, third = answer.json()["results"]
+    assert first["predictions"] == third["predictions"]
+    assert second == {"name": "bad.png", "error": second["error"]}
+    assert second["error"]["code"] == "unsupported_image"
+
+
+def test_more_pictures_than_the_limit_are_refused(client, png):
+    answer = client.post("/v1/classify", files=[("file", png)] * 65)
+    assert answer.status_code == 400
+    assert "64" in answer.json()["error"]["message"]
+
+
+def test_test_time_augmentation_is_left_out_where_mirror_images_do_not_belong(client, png):
+    """The digits were trained without flips."""
+    plain = client.post("/v1/classify", content=png, headers=PNG).json()
+    auto = client.post("/v1/classify?tta=auto", content=png, headers=PNG).json()
+    assert auto.pop("reexamined") is False
+    assert auto == plain
+
+
+def test_the_model_is_chosen_by_name(client, png):
+    named = client.post("/v1/classify?model=two-workers", content=png, headers=PNG)
+    assert named.json()["model"] == "two-workers"
+    for name in ("nobody", "../two-workers", "/etc", ""):
+        for endpoint in ("/v1/classify", "/v1/explain"):
+            answer = client.post(endpoint, params={"model": name}, content=png, headers=PNG)
+            assert answer.status_code == 404
+            assert answer.json()["error"]["code"] == "unknown_model"
+
+
+def test_explain_by_another_method_and_layer(client, png, predictor):
+    query = "?layer=layer2&method=gradcam%2B%2B&class_index=3"
+    answer = client.post(f"/v1/explain{query}", content=png, headers={**PNG, **JSON}).json()
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    own = predictor.explain(
+        fit_to_square(picture, 32), class_index=3, layer="layer2", method="gradcam++"
+    )
+    np.testing.assert_allclose(answer["map"], own.map, atol=1e-3)
+    assert (answer["layer"], answer["method"]) == ("layer2", "gradcam++")
+
+
+def test_a_request_id_comes_back(over_http, png):
+    sent = over_http.post("/v1/classify", content=png, headers={**PNG, "x-request-id": "mine-7"})
+    assert sent.headers["x-request-id"] == "mine-7"
+    assert over_http.post("/v1/classify", content=png, headers=PNG).headers["x-request-id"]
 
 
 def test_explain_answers_with_a_png_of_the_pictures_size(client, png):
@@ -99,7 +183,8 @@ def test_health(client, path):
 def test_the_openapi_page_documents_every_endpoint(client):
     assert client.get("/docs").status_code == 200
     paths = client.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/v1/classify", "/v1/explain", "/v1/models", "/healthz", "/readyz"}
+    here = {"/v1/classify", "/v1/explain", "/v1/models", "/healthz", "/readyz"}
+    assert set(paths) - {"/metrics"} == here
     content = paths["/v1/classify"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "image/png", "image/jpeg", "image/webp"} == set(content)
 

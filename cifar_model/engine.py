@@ -1,0 +1,65 @@
+"""The forward pass, prepared once: framed pictures -> logits and the last layer's class maps.
+
+Shape letters: B pictures, S their side, K classes, h and w the last feature map (S/8 each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_model.errors import InputError
+from cifar_model.framing import Picture
+from cifar_model.model_config import ModelConfig
+
+# auto: torch on a GPU, else OpenVINO. torch: PyTorch as it is, in float32 on a CPU.
+EngineName = Literal["auto", "openvino", "torch"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+Framed = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
+
+
+class Forward(NamedTuple):
+    """What one forward pass gives."""
+
+    logits_BK: NDArray[np.float32]
+    # The last feature maps weighted by the linear layer's row of each class: all the evidence for
+    # every class, place by place.
+    class_maps_BKhw: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A network ready to run; may be called from many threads."""
+
+    def __call__(self, squares_BSS3: NDArray[np.uint8]) -> Forward:
+        """Run the network on framed pictures."""
+
+
+def load_engine(
+    folder: Path, config: ModelConfig, name: EngineName = "auto", *, threads: int | None = None
+) -> Engine:
+    """The network of a model folder; InputError if it can't be used.
+
+    threads: CPU threads of a forward pass; None for the engine's own default, all cores.
+    """
+    if name not in ENGINES:
+        raise InputError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+    if name == "torch" or (name == "auto" and has_gpu()):
+        from cifar_model.torch_engine import TorchEngine
+
+        return TorchEngine.load(folder, threads=threads)
+    from cifar_model.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(folder, config, threads=threads)
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch finds an NVIDIA GPU; it is imported only where there may be one."""
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,77 @@
+"""The tensors of a model folder's model.safetensors, checked against the network; needs no PyTorch.
+
+Shape letters: K classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_model.errors import InputError
+
+WEIGHTS = "model.safetensors"
+# Name of each conv block in the network -> channels in, channels out.
+CONV_BLOCKS = {
+    "prep": (3, 64),
+    "layer1": (64, 128),
+    "res1.block.0": (128, 128),
+    "res1.block.1": (128, 128),
+    "layer2": (128, 256),
+    "layer3": (256, 512),
+    "res2.block.0": (512, 512),
+    "res2.block.1": (512, 512),
+}
+# Blocks with a max-pool between convolution and batch norm, which so is layer 2 of the block.
+POOLED = ("layer1", "layer2", "layer3")
+NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
+
+
+def norm_prefix(block: str) -> str:
+    """Name of a conv block's batch norm."""
+    return f"{block}.{2 if block in POOLED else 1}"
+
+
+def tensor_shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of `resnet9.ResNet9`'s state."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for block, (before, after) in CONV_BLOCKS.items():
+        shapes[f"{block}.0.weight"] = (after, before, 3, 3)
+        shapes[f"{block}.0.bias"] = (after,)
+        for tensor in NORM_TENSORS:
+            shapes[f"{norm_prefix(block)}.{tensor}"] = (after,)
+        shapes[f"{norm_prefix(block)}.num_batches_tracked"] = ()
+    return {**shapes, "linear.weight": (num_classes, 512), "linear.bias": (num_classes,)}
+
+
+def read_weights(folder: Path, num_classes: int) -> dict[str, NDArray[Any]]:
+    """Name -> tensor; those stored in half precision come back as float32.
+
+    Raises InputError, one line, when the file is missing, damaged or of another network.
+    """
+    # Reads a header of JSON and plain numbers; nothing in it can run.
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"model {folder}: no {WEIGHTS}")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"model {folder}: {WEIGHTS} is damaged: {error}") from error
+    expected = tensor_shapes(num_classes)
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        wrong = sorted({name for name, _ in expected.items() ^ found.items()})[0]
+        raise InputError(
+            f"model {folder}: {WEIGHTS} does not fit config.json: {wrong} is "
+            f"{found.get(wrong, 'missing')}, expected {expected.get(wrong, 'no such tensor')}"
+        )
+    return {
+        name: tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
+        for name, tensor in tensors.items()
+    }

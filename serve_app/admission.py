@@ -1,0 +1,33 @@
+"""A bound on the requests that wait: beyond it they are refused at once and told when to retry."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve_app.problems import Problem, problem_response
+
+RETRY_AFTER_S = 1
+# Health must answer, and the page stay usable, when the model is busy.
+BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
+
+
+class Admission:
+    """ASGI middleware: at most `limit` requests to the models at a time; the others get a 503."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app, self.limit, self.inside = app, limit, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(BOUNDED):
+            await self.app(scope, receive, send)
+            return
+        if self.inside >= self.limit:
+            words = f"{self.limit} requests are waiting already; try again in {RETRY_AFTER_S} s"
+            problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+            await problem_response(problem)(scope, receive, send)
+            return
+        self.inside += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.inside -= 1

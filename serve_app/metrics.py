@@ -1,0 +1,75 @@
+"""GET /metrics: what Ray's exporters say of serving, in Prometheus' text format.
+
+Among them: ray_serve_num_http_requests_total by route and status,
+ray_serve_http_request_latency_ms, and ray_serve_app_batch_size, the pictures in a forward pass.
+Ray's exporter on each node has these and all its own; a Prometheus on the cluster asks those
+(cluster/dashboards).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI, Response
+
+PREFIX = "ray_serve_"
+TIMEOUT_S = 5.0
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def add_metrics(api: FastAPI) -> None:
+    """Register the endpoint, in a replica of Serve."""
+
+    @api.get(
+        "/metrics",
+        tags=["about"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """Request counts, latencies and batch sizes, for Prometheus; a few seconds old."""
+        pages = await asyncio.gather(*(asyncio.to_thread(_page, url) for url in exporters()))
+        return Response(merge(pages), media_type=CONTENT_TYPE)
+
+
+def exporters() -> list[str]:
+    """Address of the metrics exporter of every living node."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()
+    return [
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+        for node in nodes
+        if node["Alive"]
+    ]
+
+
+def merge(pages: Iterable[str]) -> str:
+    """Several nodes' pages as one: a family of metrics is described once, samples below it."""
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for page in pages:
+        name = ""
+        for line in page.splitlines():
+            if line.startswith("# HELP "):
+                name = line.split(" ", 3)[2]
+            if not name.startswith(PREFIX):
+                continue
+            described, samples = families.setdefault(name, ([], []))
+            if not line.startswith("#"):
+                samples.append(line)
+            elif line not in described and len(described) < 2:
+                described.append(line)
+    lines = [line for described, samples in families.values() for line in described + samples]
+    return "\n".join(lines) + "\n"
+
+
+def _page(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        # A node that just went has nothing to say.
+        return ""

@@ -1,0 +1,44 @@
+"""Beyond a bound, requests are refused at once; health answers all the same."""
+
+import asyncio
+
+from serve_app.admission import Admission
+
+
+async def ask(app, path):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    await app({"type": "http", "path": path, "method": "POST", "headers": []}, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def test_what_is_over_the_bound_gets_a_503_that_says_when_to_retry():
+    go = asyncio.Event()
+
+    async def slow(scope, receive, send):
+        if scope["path"].startswith("/v1/classify"):
+            await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def scenario():
+        app = Admission(slow, limit=2)
+        inside = [asyncio.create_task(ask(app, "/v1/classify")) for _ in range(2)]
+        await asyncio.sleep(0)
+        refused = await ask(app, "/v1/classify")
+        health = await ask(app, "/healthz")
+        go.set()
+        served = await asyncio.gather(*inside)
+        return refused, health, served, await ask(app, "/v1/classify")
+
+    refused, health, served, after = asyncio.run(scenario())
+    assert refused[0] == 503 and refused[1][b"retry-after"] == b"1"
+    assert b'"code":"overloaded"' in refused[2]
+    assert health[0] == 200
+    assert [answer[0] for answer in served] == [200, 200] and after[0] == 200

@@ -1,0 +1,39 @@
+"""/metrics in Prometheus' text format, over all nodes."""
+
+import re
+import time
+
+from serve_app.metrics import merge
+
+PAGE = """# HELP ray_serve_x Things
+# TYPE ray_serve_x counter
+ray_serve_x{{node="{0}"}} 1.0
+# HELP ray_other Not of serving
+# TYPE ray_other gauge
+ray_other 3.0
+"""
+
+
+def test_a_family_of_several_nodes_is_described_once():
+    assert merge([PAGE.format("a"), PAGE.format("b")]).splitlines() == [
+        "# HELP ray_serve_x Things",
+        "# TYPE ray_serve_x counter",
+        'ray_serve_x{node="a"} 1.0',
+        'ray_serve_x{node="b"} 1.0',
+    ]
+
+
+def test_requests_and_batch_sizes_are_counted(over_http, png):
+    """Replicas report every few seconds."""
+    for _ in range(3):
+        over_http.post("/v1/classify", content=png, headers={"content-type": "image/png"})
+    deadline = time.monotonic() + 60
+    wanted = ("ray_serve_app_batch_size_count", "ray_serve_num_http_requests", "latency_ms_bucket")
+    while time.monotonic() < deadline:
+        text = over_http.get("/metrics").text
+        if all(name in text for name in wanted):
+            break
+        time.sleep(2)
+    assert all(name in text for name in wanted), text[:2000]
+    line = re.compile(r"^[a-zA-Z_:][\w:]*(\{.*\})? [-+\w.]+$")
+    assert all(line.match(row) for row in text.splitlines() if row and row[0] != "#")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
-from pathlib import Path
 
 SERVE_SETTINGS = {
     # The fast HTTP path: HAProxy in front, and no per-request bookkeeping behind it.
@@ -15,14 +13,7 @@ SERVE_SETTINGS = {
     # Ctrl-C on a local server need not wait 30 s for a load balancer elsewhere to notice.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
 }
-# Files of HAProxy that would otherwise be the same for every Ray on a machine.
-_FILES = {
-    "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
-    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
-    "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
-    "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
-    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
-}
+# HAProxy's own, which would otherwise be the same for every Ray on a machine.
 _PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
 
 
@@ -33,11 +24,8 @@ def apply_serve_settings() -> None:
 
 
 def apply_local_settings() -> None:
-    """Those too by which two servers on one machine stay apart: their proxies' files and ports."""
+    """Those too by which two servers on one machine stay apart: ports of their proxies."""
     apply_serve_settings()
-    folder = Path(tempfile.mkdtemp(prefix="ray-cifar-serve-"))
-    for name, file in _FILES.items():
-        os.environ.setdefault(name, str(folder / file))
     for name in _PORTS:
         os.environ.setdefault(name, str(_free_port()))
 

@@ -21,7 +21,7 @@ def in_process(digits_model: Path) -> Iterator[httpx.Client]:
     """The endpoints over the model in this process."""
     from cifar_model.predictor import Predictor
 
-    with TestClient(build_api(InProcess({"digits": Predictor.load(digits_model)}))) as client:
+    with TestClient(build_api(InProcess({"two-workers": Predictor.load(digits_model)}))) as client:
         yield client
 
 

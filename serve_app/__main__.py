@@ -21,11 +21,25 @@ if TYPE_CHECKING:
     from serve_app.app import Arguments
 
 LOGS = "/tmp/ray/session_latest/logs/serve"
-QUIET = {"log_level": "WARNING"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
+    options = parse(arguments)
+    wanted = {
+        name: getattr(options, name)
+        for name in ("model", "models", "replicas", "cores", "engine")
+        if getattr(options, name) is not None
+    }
+    with one_line_errors("serve_app"):
+        if options.update:
+            update(wanted)
+        else:
+            serve_forever(wanted, options.host, options.port)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; those of the applications that were left out are None."""
     parser = argparse.ArgumentParser(
         prog="python -m serve_app", description="Serve a model folder on Ray until Ctrl-C."
     )
@@ -53,14 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default="auto",
         help="what runs the model; auto: PyTorch on a GPU, OpenVINO on a CPU (default: auto)",
     )
-    options = parser.parse_args(arguments)
-    with one_line_errors("serve_app"):
-        wanted = {
-            name: getattr(options, name)
-            for name in ("model", "models", "replicas", "cores", "engine")
-            if getattr(options, name) is not None
-        }
-        serve_forever(wanted, options.host, options.port)
+    add(
+        "--update",
+        action="store_true",
+        help="put this model in the place of the one that runs already, without a request lost, "
+        "and end; the running server stays as it is if the new model can't be loaded",
+    )
+    return parser.parse_args(arguments)
 
 
 def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
@@ -71,27 +84,22 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
     check_port_is_free(host, port)
-    local = not os.environ.get("RAY_ADDRESS")
-    apply_local_settings() if local else apply_serve_settings()
+    apply_serve_settings() if os.environ.get("RAY_ADDRESS") else apply_local_settings()
     print("Checking the model and starting Ray", flush=True)
-    from serve_app.app import read_arguments, targets
+    from serve_app.app import read_arguments
 
-    if local:
-        # One machine: every kind of request may use all of it, since they seldom come at once.
-        wanted = {"replicas": 1, **wanted}
-        wanted = {"cores": max(1, usable_cores() // max(1, wanted["replicas"])), **wanted}
-    arguments = read_arguments(wanted)
+    arguments = read_arguments(with_local_sizes(wanted))
     start_ray(arguments)
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     print("Starting the replicas; they load the model and run it once", flush=True)
-    serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
+    serve.start(http_options={"host": host, "port": port})
     try:
-        serve.run_many(targets(arguments))
-    except RuntimeError as error:
+        deploy(arguments)
+    except InputError:
         serve.shutdown()
-        raise InputError(f"the application did not start: {error}; see {LOGS}") from error
+        raise
     shown = f"[{host}]" if ":" in host else host
     print(
         f"\nReady.\n  page       http://{shown}:{port}/\n  endpoints  http://{shown}:{port}/docs\n"
@@ -104,6 +112,53 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
     stop.wait()
     print("Stopping", flush=True)
     serve.shutdown()
+
+
+def update(wanted: dict[str, Any]) -> None:
+    """Deploy to the server that runs at RAY_ADDRESS, or on this machine, and return.
+
+    The new replicas are warm before the old ones go. InputError if there is no such server, or if
+    the new model does not start; then the old replicas go on.
+    """
+    apply_serve_settings()
+    from serve_app.app import read_arguments
+
+    arguments = read_arguments(with_local_sizes(wanted))
+    import ray
+    from ray import serve
+
+    try:
+        ray.init(address="auto", logging_level="WARNING", log_to_driver=False)
+    except ConnectionError as error:
+        raise InputError("no running server found here; start one without --update") from error
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    if not serve.status().applications:
+        raise InputError("Ray runs here but serves nothing; start a server without --update")
+    print(
+        "Starting replicas with the new model; the old ones answer until they are ready", flush=True
+    )
+    deploy(arguments)
+    print("Updated.", flush=True)
+
+
+def deploy(arguments: Arguments) -> None:
+    """All applications, and wait until they answer; InputError if they do not come up."""
+    from ray import serve
+
+    from serve_app.app import targets
+
+    try:
+        serve.run_many(targets(arguments))
+    except RuntimeError as error:
+        raise InputError(f"the application did not start: {error}; see {LOGS}") from error
+
+
+def with_local_sizes(wanted: dict[str, Any]) -> dict[str, Any]:
+    """On one machine every kind of request may use all of it, since they seldom come at once."""
+    if os.environ.get("RAY_ADDRESS"):
+        return wanted
+    sized = {"replicas": 1, **wanted}
+    return {"cores": max(1, usable_cores() // max(1, sized["replicas"])), **sized}
 
 
 def start_ray(arguments: Arguments) -> None:

@@ -95,6 +95,8 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
     from cifar_model.model_folder import BUILT_IN
 
     folder = arguments.get("models")
+    if folder and not Path(folder).is_dir():
+        raise InputError(f"serve: models={folder}: no such folder")
     replicas = arguments.get("replicas")
     return Arguments(
         check_model(Path(arguments.get("model") or BUILT_IN)),

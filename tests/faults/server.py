@@ -1,0 +1,115 @@
+"""A server of its own for tests that kill parts of it, started by the command of the README."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[2]
+REPLICA = "ray::ServeReplica:{}"  # of an application
+CONTROLLER = "ray::ServeController"
+PROXY = "haproxy"
+
+
+class Server:
+    """`python -m serve_app` in a process group of its own."""
+
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        # Each test server is a cluster of its own, whatever the suite's environment says.
+        clean = {k: v for k, v in os.environ.items() if "HAPROXY" not in k and k != "RAY_ADDRESS"}
+        self.environment = {**clean, **(environment or {})}
+        self._started = time.time()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serve_app", "--port", str(self.port), *arguments],
+            cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        printed = []
+        for line in self.process.stdout:
+            printed.append(line)
+            if line.startswith("Ctrl-C stops"):
+                return
+        raise RuntimeError("the server did not start:\n" + "".join(printed))
+
+    @property
+    def address(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Its processes whose title starts so, the oldest first."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "create_time"]):
+            words = process.info["cmdline"] or [""]
+            if process.info["create_time"] < self._started:
+                continue
+            if words[0].startswith(name) or Path(words[0].split(" ")[0]).name == name:
+                found.append(process)
+        return sorted(found, key=lambda process: process.info["create_time"])
+
+    def memory_mib(self, name: str) -> float:
+        """Unique memory of those processes together."""
+        return sum(p.memory_full_info().uss for p in self.processes(name)) / 2**20
+
+    def ready(self) -> bool:
+        """Whether /readyz says so."""
+        try:
+            return httpx.get(f"{self.address}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def update(
+        self, *arguments: str, once_checked: Callable[[], object] = lambda: None
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m serve_app --update` for this server.
+
+        once_checked: called when the command has found its arguments in order.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve_app", "--update", *arguments],
+            cwd=ROOT, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        once_checked()
+        rest, errors = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(process.args, process.returncode, first + rest, errors)
+
+    def stop(self) -> float:
+        """SIGTERM, as a supervisor sends it; returns how long it took, in seconds."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=90)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return time.monotonic() - started
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL to the first of them."""
+    processes[0].kill()
+
+
+def until(condition, seconds: float = 60.0) -> float:
+    """Wait for a condition; returns the seconds it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not so after {seconds:.0f} s"
+        time.sleep(0.1)
+    return time.monotonic() - started

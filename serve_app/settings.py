@@ -10,6 +10,10 @@ SERVE_SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # When a replica dies with a request in hand, the proxy asks another. Every request to a model
+    # may be repeated; for that it must be in the proxy's buffer (bytes) as a whole.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "131072",
     # Ctrl-C on a local server need not wait 30 s for a load balancer elsewhere to notice.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
 }

@@ -15,12 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_model.engine import ENGINES
 from cifar_model.errors import InputError, one_line_errors
+from serve_app.running import address_of, running_here
 from serve_app.settings import apply_local_settings, apply_serve_settings
 
 if TYPE_CHECKING:
     from serve_app.app import Arguments
 
 LOGS = "/tmp/ray/session_latest/logs/serve"
+READY = """
+Ready.
+  page       {url}/
+  endpoints  {url}/docs
+  try        curl -F file=@picture.png {url}/v1/classify
+Ctrl-C stops."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     with one_line_errors("serve_app"):
         if options.update:
-            update(wanted)
+            update(wanted, options.port)
         else:
             serve_forever(wanted, options.host, options.port)
 
@@ -101,21 +108,23 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
         serve.shutdown()
         raise
     shown = f"[{host}]" if ":" in host else host
-    print(
-        f"\nReady.\n  page       http://{shown}:{port}/\n  endpoints  http://{shown}:{port}/docs\n"
-        f"  try        curl -F file=@picture.png http://{shown}:{port}/v1/classify\nCtrl-C stops.",
-        flush=True,
-    )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    with running_here(port):
+        print(READY.format(url=f"http://{shown}:{port}"), flush=True)
+        wait_for_signal()
     print("Stopping", flush=True)
     serve.shutdown()
 
 
-def update(wanted: dict[str, Any]) -> None:
-    """Deploy to the server that runs at RAY_ADDRESS, or on this machine, and return.
+def wait_for_signal() -> None:
+    """Until Ctrl-C or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+def update(wanted: dict[str, Any], port: int) -> None:
+    """Deploy to the server that runs at RAY_ADDRESS, or on this machine's port, and return.
 
     The new replicas are warm before the old ones go. InputError if there is no such server, or if
     the new model does not start; then the old replicas go on.
@@ -127,13 +136,14 @@ def update(wanted: dict[str, Any]) -> None:
     import ray
     from ray import serve
 
+    address = os.environ.get("RAY_ADDRESS") or address_of(port)
     try:
-        ray.init(address="auto", logging_level="WARNING", log_to_driver=False)
+        ray.init(address=address, logging_level="WARNING", log_to_driver=False)
     except ConnectionError as error:
-        raise InputError("no running server found here; start one without --update") from error
+        raise InputError(f"no Ray answers at {address}; start a server without --update") from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if not serve.status().applications:
-        raise InputError("Ray runs here but serves nothing; start a server without --update")
+        raise InputError(f"Ray at {address} serves nothing; start a server without --update")
     print(
         "Starting replicas with the new model; the old ones answer until they are ready", flush=True
     )

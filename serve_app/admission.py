@@ -1,12 +1,14 @@
-"""A bound on the requests that wait: beyond it they are refused at once and told when to retry."""
+"""A bound on the requests in a replica: beyond it they are refused before their body is read.
+
+How many pictures may wait for the model is bounded apart: `batching`.
+"""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.problems import Problem, problem_response
+from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
-RETRY_AFTER_S = 1
 # Health must answer, and the page stay usable, when the model is busy.
 BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
 

@@ -19,9 +19,9 @@ from ray.serve.config import BackpressureConfig
 
 from cifar_model.engine import ENGINES, EngineName
 from cifar_model.errors import InputError
-from serve_app.admission import RETRY_AFTER_S
 from serve_app.api import MAX_INSIDE
 from serve_app.deployments import ModelServer, Page, Place
+from serve_app.problems import RETRY_AFTER_S
 
 CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"

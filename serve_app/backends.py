@@ -48,13 +48,17 @@ class Backend(Protocol):
 
 
 class Running:
-    """A loaded model with the batcher in front of it."""
+    """A loaded model with the batcher in front of it, whose arguments `limit` and `observe` are."""
 
     def __init__(
-        self, predictor: Predictor, *, observe: Callable[[int], object] | None = None
+        self,
+        predictor: Predictor,
+        *,
+        limit: int | None = None,
+        observe: Callable[[int], object] | None = None,
     ) -> None:
         self.predictor = predictor
-        self.batcher = Batcher(predictor.engine, observe=observe)
+        self.batcher = Batcher(predictor.engine, limit=limit, observe=observe)
 
     def __del__(self) -> None:
         self.batcher.close()

@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.engine import Engine, Forward
+from serve_app.problems import RETRY_AFTER_S, Problem
 
 MAX_BATCH = 32  # pictures; beyond that throughput no longer grows, and the last one waits longer
 
@@ -31,16 +33,42 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Runs an engine for many callers at once; each gets the rows that are its own.
 
+    limit: pictures that may be inside, waiting or running; None: any number. A request that finds
+        nobody inside is let in, whatever its size.
     observe: told the size of each batch.
     """
 
-    def __init__(self, engine: Engine, *, observe: Callable[[int], object] | None = None) -> None:
-        self._engine, self._observe = engine, observe
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        limit: int | None = None,
+        observe: Callable[[int], object] | None = None,
+    ) -> None:
+        self._engine, self._limit, self._observe = engine, limit, observe
+        self._inside, self._lock = 0, threading.Lock()
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         threading.Thread(target=self._serve, name="batcher", daemon=True).start()
 
     async def __call__(self, squares_BSS3: NDArray[np.uint8]) -> Forward:
-        """The forward pass of framed pictures, any number of them."""
+        """The forward pass of framed pictures, any number of them; `Problem` if too many wait."""
+        with self._admitted(len(squares_BSS3)):
+            return await self._ask_in_parts(squares_BSS3)
+
+    @contextmanager
+    def _admitted(self, count: int) -> Iterator[None]:
+        with self._lock:
+            if self._limit is not None and 0 < self._inside > self._limit - count:
+                words = f"{self._inside} pictures are waiting already; try again"
+                raise Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+            self._inside += count
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= count
+
+    async def _ask_in_parts(self, squares_BSS3: NDArray[np.uint8]) -> Forward:
         parts = [
             squares_BSS3[start : start + MAX_BATCH]
             for start in range(0, len(squares_BSS3), MAX_BATCH)

@@ -28,6 +28,7 @@ from serve_app.catalog import Catalog
 # Beside the default model; the one unused for longest makes way.
 MODELS_IN_A_REPLICA = 4
 APPEARS_WITHIN_S = 60.0
+WAIT_S = 1.0  # longer than this no picture should wait for the model; those beyond are refused
 
 
 def load_warm(folder: Path, threads: int, engine: EngineName = "auto") -> Predictor:
@@ -38,6 +39,14 @@ def load_warm(folder: Path, threads: int, engine: EngineName = "auto") -> Predic
         predictor.forward(np.zeros((count, size, size, 3), np.uint8))
     predictor.explain(np.zeros((size, size, 3), np.uint8))
     return predictor
+
+
+def waiting_limit(predictor: Predictor) -> int:
+    """How many pictures may wait so that the last is answered in time, by the model's own speed."""
+    size = predictor.config.image_size
+    started = time.perf_counter()
+    predictor.forward(np.zeros((MAX_BATCH, size, size, 3), np.uint8))
+    return max(2 * MAX_BATCH, round(MAX_BATCH * WAIT_S / (time.perf_counter() - started)))
 
 
 class WholePath:
@@ -99,7 +108,11 @@ class ModelServer:
     def _run(self, name: str) -> Running:
         predictor = load_warm(self._catalog.folders[name], self._threads, self._engine)
         tags = {"model": name}
-        return Running(predictor, observe=lambda size: self._batch_sizes.observe(size, tags=tags))
+        return Running(
+            predictor,
+            limit=waiting_limit(predictor),
+            observe=lambda size: self._batch_sizes.observe(size, tags=tags),
+        )
 
 
 @dataclass(frozen=True)

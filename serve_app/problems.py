@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+RETRY_AFTER_S = 1  # of those who are refused because too many wait
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -19,6 +22,14 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It passes between processes when the page asks a replica.
+        return _problem, (self.status, self.code, self.message, self.retry_after_s)
+
+
+def _problem(status: int, code: str, message: str, retry_after_s: int | None) -> Problem:
+    return Problem(status, code, message, retry_after_s=retry_after_s)
 
 
 def problem_response(problem: Problem) -> JSONResponse:

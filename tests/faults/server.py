@@ -79,7 +79,7 @@ class Server:
         once_checked: called when the command has found its arguments in order.
         """
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve_app", "--update", *arguments],
+            [sys.executable, "-m", "serve_app", "--update", "--port", str(self.port), *arguments],
             cwd=ROOT, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """Batches form while the model is busy, and everyone gets their own rows back."""
 
 import asyncio
+import pickle
 import threading
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from cifar_model.engine import Forward
 from serve_app.batching import MAX_BATCH, Batcher
+from serve_app.problems import Problem
 
 
 class Recorder:
@@ -106,3 +108,30 @@ def test_a_request_that_was_abandoned_is_left_out():
 
     assert asyncio.run(scenario()).logits_BK.tolist() == [[2]]
     assert engine.sizes == [1, 1]
+
+
+def test_more_pictures_than_may_wait_are_refused_and_those_inside_answered():
+    engine = Recorder()
+
+    async def scenario():
+        batcher = Batcher(engine, limit=10)
+        engine.go.clear()
+        inside = [asyncio.create_task(batcher(pictures(v, v))) for v in range(5)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Problem) as refused:
+            await batcher(pictures(9))
+        engine.go.set()
+        answers = await asyncio.gather(*inside)
+        return refused.value, answers, await batcher(pictures(*range(40)))
+
+    refused, answers, large = asyncio.run(scenario())
+    assert (refused.status, refused.code, refused.retry_after_s) == (503, "overloaded", 1)
+    assert [len(answer.logits_BK) for answer in answers] == [2] * 5
+    # A request that finds nobody inside is let in, whatever its size.
+    assert len(large.logits_BK) == 40
+
+
+def test_a_refusal_survives_the_way_from_a_replica():
+    problem = pickle.loads(pickle.dumps(Problem(503, "overloaded", "wait", retry_after_s=1)))
+    assert (problem.status, problem.code, problem.message) == (503, "overloaded", "wait")
+    assert problem.retry_after_s == 1

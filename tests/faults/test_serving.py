@@ -11,15 +11,20 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from server import CONTROLLER, PROXY, REPLICA, Server, kill, until
 from steady_load import RETRYABLE, SteadyLoad
+
+from cifar_model.model_folder import BUILT_IN
+from cifar_model.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 EVENTS = int(os.environ.get("RAY_CIFAR_FAULT_EVENTS", "0"))
@@ -28,30 +33,35 @@ PNG = {"content-type": "image/png"}
 
 
 @pytest.fixture(scope="module")
-def server(digits_model):
-    server = Server("--model", str(digits_model), "--replicas", "2", "--cores", "1")
+def server():
+    server = Server("--replicas", "2", "--cores", "1")
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def digit(sure_digit):
+def picture():
     """A PNG and the class that the model gives it."""
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((32, 32), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
-    Image.fromarray(sure_digit[0]).save(buffer, "PNG")
-    return buffer.getvalue(), sure_digit[1]
+    image.save(buffer, "PNG")
+    probabilities = Predictor.load(BUILT_IN).probabilities([np.asarray(image)])[0]
+    second, first = np.sort(probabilities)[-2:]
+    assert first > second + 0.05
+    return buffer.getvalue(), int(probabilities.argmax())
 
 
 @pytest.fixture
-def load(server, digit):
-    return lambda **how: SteadyLoad(server.port, *digit, **{"rate": RATE, **how})
+def load(server, picture):
+    return lambda **how: SteadyLoad(server.port, *picture, **{"rate": RATE, **how})
 
 
 @pytest.fixture(scope="module")
-def other_version(digits_model, tmp_path_factory):
+def other_version(tmp_path_factory):
     """The same model by another name, so that it shows which version answered."""
     folder = tmp_path_factory.mktemp("versions") / "other"
-    shutil.copytree(digits_model, folder)
+    shutil.copytree(BUILT_IN, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "name": "other-version"}))
     return folder
@@ -132,9 +142,7 @@ def test_another_version_takes_over_without_a_request_lost(server, load, other_v
     assert models == {"other-version"}
 
 
-def test_a_version_that_can_not_start_leaves_the_old_one_answering(
-    server, load, digits_model, tmp_path
-):
+def test_a_version_that_can_not_start_leaves_the_old_one_answering(server, load, tmp_path):
     """Its constructor raises."""
     models = tmp_path / "models"
     models.mkdir()
@@ -143,7 +151,7 @@ def test_a_version_that_can_not_start_leaves_the_old_one_answering(
         time.sleep(2)
         # Checked and found in order, its folder goes before the new replicas read it.
         run = server.update(
-            "--model", str(digits_model), *sizes, once_checked=lambda: shutil.rmtree(models)
+            "--model", str(BUILT_IN), *sizes, once_checked=lambda: shutil.rmtree(models)
         )
         time.sleep(3)
     show("version that raises", steady.outcome)
@@ -152,18 +160,16 @@ def test_a_version_that_can_not_start_leaves_the_old_one_answering(
     assert whole(server)
 
 
-def test_scaling_up_and_down_costs_no_request(server, load, digits_model):
+def test_scaling_up_and_down_costs_no_request(server, load):
     with load() as steady:
         for replicas in ("3", "1", "2"):
-            run = server.update(
-                "--model", str(digits_model), "--replicas", replicas, "--cores", "1"
-            )
+            run = server.update("--model", str(BUILT_IN), "--replicas", replicas, "--cores", "1")
             assert run.returncode == 0, run.stdout + run.stderr
     show("scaled to 3, 1 and 2", steady.outcome)
     assert not steady.outcome.wrong and not steady.outcome.failed
 
 
-def test_too_many_requests_are_refused_at_once_and_the_others_answered(server, digit):
+def test_too_many_requests_are_refused_at_once_and_the_others_answered(server, picture):
     """48 clients with 64 pictures each at a time: over ten times what may wait."""
     seconds, clients, pictures = 10.0, 48, 64
     statuses, latencies, refusals = Counter(), [], []
@@ -175,7 +181,7 @@ def test_too_many_requests_are_refused_at_once_and_the_others_answered(server, d
             while time.monotonic() < ends:
                 started = time.monotonic()
                 answer = client.post(
-                    f"{server.address}/v1/classify", files=[("file", digit[0])] * pictures
+                    f"{server.address}/v1/classify", files=[("file", picture[0])] * pictures
                 )
                 statuses[answer.status_code] += 1
                 took = time.monotonic() - started
@@ -189,7 +195,7 @@ def test_too_many_requests_are_refused_at_once_and_the_others_answered(server, d
         list(pool.map(flood, range(clients)))
     grown = server.memory_mib(REPLICA.format("classify")) - before
     started = time.monotonic()
-    after = httpx.post(f"{server.address}/v1/classify", content=digit[0], headers=PNG, timeout=30)
+    after = httpx.post(f"{server.address}/v1/classify", content=picture[0], headers=PNG, timeout=30)
     print(
         f"\noverload: {dict(statuses)}, p99 of answers {quantile(latencies, 0.99):.2f} s, "
         f"of refusals {quantile(refusals, 0.99):.2f} s, memory {grown:+.0f} MiB, "
@@ -205,21 +211,20 @@ def quantile(values, share):
     return ordered[int(share * (len(ordered) - 1))]
 
 
-def test_abandoned_requests_leave_no_trace(server, digit):
+def test_abandoned_requests_leave_no_trace(server, picture):
     """1,000 clients that hang up before the answer."""
-    import socket
-
-    picture = digit[0]
     head = (
         f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
-        f"content-length: {len(picture)}\r\n\r\n"
+        f"content-length: {len(picture[0])}\r\n\r\n"
     )
     before = server.memory_mib(REPLICA.format("classify"))
     for _ in range(1000):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(head.encode() + picture)
+            connection.sendall(head.encode() + picture[0])
     started = time.monotonic()
-    answer = httpx.post(f"{server.address}/v1/classify", content=picture, headers=PNG, timeout=60)
+    answer = httpx.post(
+        f"{server.address}/v1/classify", content=picture[0], headers=PNG, timeout=60
+    )
     took = time.monotonic() - started
     grown = server.memory_mib(REPLICA.format("classify")) - before
     print(f"\n1,000 abandoned requests: the next answer after {took:.2f} s, {grown:+.0f} MiB")
@@ -229,14 +234,14 @@ def test_abandoned_requests_leave_no_trace(server, digit):
 
 @pytest.mark.skipif(not EVENTS, reason="set RAY_CIFAR_FAULT_EVENTS")
 @pytest.mark.timeout(0)
-def test_many_events_in_a_row(server, load, digits_model, other_version):
+def test_many_events_in_a_row(server, load, other_version):
     sizes = ("--replicas", "2", "--cores", "1")
     events = {
         "replica": lambda: kill(server.processes(REPLICA.format("classify"))),
         "proxy": lambda: kill(server.processes(PROXY)),
         "controller": lambda: kill(server.processes(CONTROLLER)),
         "version": lambda: server.update("--model", str(other_version), *sizes),
-        "back": lambda: server.update("--model", str(digits_model), *sizes),
+        "back": lambda: server.update("--model", str(BUILT_IN), *sizes),
     }
     with load(retry_after_s=8.0) as steady:
         for number, name in zip(range(EVENTS), itertools.cycle(events), strict=False):
@@ -250,13 +255,13 @@ def test_many_events_in_a_row(server, load, digits_model, other_version):
     assert share >= 0.999
 
 
-def test_sigterm_answers_what_it_has_taken_in_and_ends(digits_model, digit):
-    server = Server("--model", str(digits_model))
+def test_sigterm_answers_what_it_has_taken_in_and_ends(picture):
+    server = Server()
     statuses = Counter()
 
     def ask(_):
         answer = httpx.post(
-            f"{server.address}/v1/classify", files=[("file", digit[0])] * 64, timeout=60
+            f"{server.address}/v1/classify", files=[("file", picture[0])] * 64, timeout=60
         )
         statuses[answer.status_code] += 1
 

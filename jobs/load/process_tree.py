@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ class _Stat:
     parent: int
     cpu_seconds: float
     started: int
+    ended: bool  # though its parent has not heard of it yet
 
 
 def _read_stat(pid: int) -> _Stat | None:
@@ -33,7 +36,12 @@ def _read_stat(pid: int) -> _Stat | None:
         return None
     # The name, in parentheses, may hold anything; the third field follows it.
     fields = text[text.rindex(")") + 2 :].split()
-    return _Stat(int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[19]))
+    return _Stat(
+        parent=int(fields[1]),
+        cpu_seconds=(int(fields[11]) + int(fields[12])) / _TICKS,
+        started=int(fields[19]),
+        ended=fields[0] in "ZX",
+    )
 
 
 def cpu_seconds(root: int) -> dict[Process, float]:
@@ -69,11 +77,15 @@ def memory_mib(processes: Iterable[Process]) -> float:
 
 
 def kill_left(processes: Iterable[Process]) -> None:
-    """Kill those of the processes that still run."""
-    for process in processes:
-        stat = _read_stat(process.pid)
-        if stat is not None and stat.started == process.started:
-            try:
-                os.kill(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+    """Kill those of the processes that still run; return when they are gone."""
+    left = [process for process in processes if _runs(process)]
+    for process in left:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    while any(_runs(process) for process in left):
+        time.sleep(0.01)
+
+
+def _runs(process: Process) -> bool:
+    stat = _read_stat(process.pid)
+    return stat is not None and stat.started == process.started and not stat.ended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import time
@@ -71,14 +70,15 @@ def serving(
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Ask a process to end; kill what is left of its descendants."""
     family = cpu_seconds(process.pid)
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            family |= cpu_seconds(process.pid)
-    kill_left(family)
-    process.wait()
+    try:
+        process.terminate()
+        process.wait(ENDS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        family |= cpu_seconds(process.pid)
+    finally:
+        # Also when a second Ctrl-C cut the wait short.
+        kill_left(family)
+        process.wait()
 
 
 def free_port() -> int:

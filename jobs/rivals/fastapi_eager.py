@@ -53,7 +53,7 @@ def create_app() -> FastAPI:
 
     def explain_best(data: bytes) -> dict[str, Any]:
         with cam_lock:
-            maps = cam(images(data))  # of the most probable class, as no other is asked for
+            maps = cam(images(data), None)  # None: of the most probable class
             probabilities = cam.outputs.detach().softmax(1)[0]
         answer = named(probabilities.cpu().numpy(), config.class_names)
         return {**answer, "map": maps[0].round(5).tolist()}

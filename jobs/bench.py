@@ -1,6 +1,7 @@
 """Measure this system on this machine, as ratios within one run.
 
     python -m jobs.bench train --data cifar10 --json bench.json
+    python -m jobs.bench serve --data cifar10 --json bench.json
 
 Nothing else should be running: the variants take turns, so that a slow minute hits all alike, but a
 busy machine still spoils the shares.
@@ -12,6 +13,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
@@ -28,19 +30,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--steps", type=int, default=6, help="steps of an epoch; each turn has two (default: 6)")
     add("--cores", type=int, default=2, help="cores that each variant uses (default: 2)")
     add("--json", help="also write the figures to this file")
+    serve = what.add_parser("serve", help="images/s over HTTP, beside the bare model and others")
+    add = serve.add_argument
+    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
+    add("--model", help="model folder (default: the built-in CIFAR-10 model)")
+    add("--rounds", type=int, default=5, help="turns of each variant (default: 5)")
+    add("--seconds", type=int, default=6, help="length of a turn (default: 6)")
+    add("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.bench"):
-        for name in ("rounds", "steps"):
-            if getattr(options, name) < 1:
-                raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
-        if options.cores < 2 or options.cores % 2:
-            raise InputError(f"--cores {options.cores}: expected an even number, to halve it")
-
-        from jobs.bench_train import bench_train
-
-        figures = bench_train(options.data, options.rounds, options.steps, options.cores)
+        figures = _train(options) if options.what == "train" else _serve(options)
         if options.json:
             write_whole(Path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
+
+
+def _train(options: argparse.Namespace) -> dict[str, float]:
+    for name in ("rounds", "steps"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    if options.cores < 2 or options.cores % 2:
+        raise InputError(f"--cores {options.cores}: expected an even number, to halve it")
+
+    from jobs.bench_train import bench_train
+
+    return bench_train(options.data, options.rounds, options.steps, options.cores)
+
+
+def _serve(options: argparse.Namespace) -> dict[str, Any]:
+    for name in ("rounds", "seconds"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    from cifar_model.model_folder import BUILT_IN
+    from jobs.bench_serve import bench_serve
+
+    model = Path(options.model).absolute() if options.model else BUILT_IN
+    return bench_serve(options.data, model, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

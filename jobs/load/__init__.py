@@ -1,0 +1,1 @@
+"""Putting HTTP servers under load and measuring what they take; Linux only."""

@@ -1,9 +1,9 @@
 """Takes a picture file apart far enough to hand the decoder only what draws.
 
-Comments, profiles, thumbnails, animations and EXIF are where small files grow large: a PNG of 10 MiB
-can hold ten gigabytes of compressed text, 64 KiB of EXIF can refer 5,000 times to the same 60 KiB,
-and a JPEG can consist of millions of empty comments. None of it changes a pixel, so none of it gets
-to the decoder; only EXIF's orientation is read, and nothing else in it.
+Comments, profiles, thumbnails, animations and EXIF are where small files grow large: a PNG of
+10 MiB can hold ten gigabytes of compressed text, 64 KiB of EXIF can refer 5,000 times to the same
+60 KiB, and a JPEG can consist of millions of empty comments. None of it changes a pixel, so none of
+it gets to the decoder; only EXIF's orientation is read, and nothing else in it.
 
 Not covered: what is wrong inside the compressed pixels. That is the decoder's to find.
 """
@@ -11,6 +11,7 @@ Not covered: what is wrong inside the compressed pixels. That is the decoder's t
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,7 +109,10 @@ def _png(data: bytes) -> Drawing:
         if (name == b"IHDR") != (number == 0):
             raise damaged("it does not begin with its one header")
         if name in _PNG_DRAWS or name in (b"IHDR", b"IEND"):
-            parts.append(data[position:end])
+            part = data[position:end]
+            if zlib.crc32(part[4:-4]).to_bytes(4, "big") != part[-4:]:  # Pillow skips some
+                raise damaged(f"the checksum of its chunk {name!r} is wrong")
+            parts.append(part)
         elif name == b"eXIf":
             exif = data[position + 8 : end - 4]
         elif not name[0] & 0x20:  # a capital: not to be left out

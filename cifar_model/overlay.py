@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from cifar_model.framing import Picture
 
+_STRIP = 500_000  # pixels
+
 
 def overlay(picture: Picture, map_HW: NDArray[np.float32], *, opacity: float = 0.5) -> Picture:
     """The picture (H, W, 3) with the map over it in colour, at the picture's own resolution.
@@ -16,6 +18,13 @@ def overlay(picture: Picture, map_HW: NDArray[np.float32], *, opacity: float = 0
     """
     from matplotlib import colormaps
 
-    colours = colormaps["turbo"](map_HW)[..., :3] * 255
-    weight = opacity * map_HW[..., None]
-    return np.round(picture * (1 - weight) + colours * weight).astype(np.uint8)
+    turbo = colormaps["turbo"]
+    laid = np.empty_like(picture)
+    # A strip at a time: at 40 megapixels the numbers in between would take 4 GB.
+    rows = max(1, _STRIP // picture.shape[1])
+    for top in range(0, len(picture), rows):
+        strip = slice(top, top + rows)
+        colours = turbo(map_HW[strip])[..., :3] * 255
+        weight = opacity * map_HW[strip, :, None]
+        laid[strip] = np.round(picture[strip] * (1 - weight) + colours * weight)
+    return laid

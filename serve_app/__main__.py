@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_model.engine import ENGINES
 from cifar_model.errors import InputError, one_line_errors
+from serve_app.access import read_access_settings
 from serve_app.running import address_of, running_here
 from serve_app.settings import apply_local_settings, apply_serve_settings
+from serve_app.slow_bodies import read_body_seconds
 
 if TYPE_CHECKING:
     from serve_app.app import Arguments
@@ -91,7 +93,12 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
     check_port_is_free(host, port)
-    apply_serve_settings() if os.environ.get("RAY_ADDRESS") else apply_local_settings()
+    # The replicas read them; what is wrong with them is said here.
+    read_access_settings()
+    read_body_seconds()
+    apply_serve_settings()
+    if not os.environ.get("RAY_ADDRESS"):
+        apply_local_settings()
     print("Checking the model and starting Ray", flush=True)
     from serve_app.app import read_arguments
 

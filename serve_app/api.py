@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.middleware import Middleware
 
+from serve_app.access import install_access, read_access_settings
 from serve_app.admission import Admission
 from serve_app.backends import Backend
 from serve_app.body_limit import limit_bodies
@@ -16,6 +17,8 @@ from serve_app.explanation import add_explanation
 from serve_app.models import add_models
 from serve_app.problems import Problem, install_handlers
 from serve_app.schemas import Error, Status
+from serve_app.security_headers import install_security_headers
+from serve_app.slow_bodies import install_body_deadline, read_body_seconds
 from serve_app.uploads import MAX_BODY
 
 # Requests in a replica at a time. At a few hundred pictures a second the last of them still waits
@@ -31,7 +34,11 @@ def build_api(backend: Backend) -> FastAPI:
         description="Classifies pictures and shows where the evidence for its answers is.",
         middleware=[Middleware(Admission, limit=MAX_INSIDE)],
     )
+    # Each wraps those before it: the headers come last, and so stand on every answer.
+    install_body_deadline(api, read_body_seconds())
     limit_bodies(api, MAX_BODY)
+    install_access(api, read_access_settings())
+    install_security_headers(api)
     install_handlers(api)
     add_classification(api, backend)
     add_explanation(api, backend)

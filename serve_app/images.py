@@ -6,21 +6,37 @@ turned upright as EXIF says, transparency laid over white.
 
 from __future__ import annotations
 
-import warnings
+import contextlib
+import threading
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
 from cifar_model.framing import Picture
+from serve_app.containers import (
+    MAX_SCANNED,
+    MAX_SCANS,
+    damaged,
+    orientation,
+    take_apart,
+    webp_canvas,
+)
 from serve_app.problems import Problem
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph
+# Decoding takes up to 8 bytes a pixel: of pictures larger than these, two at a time in a process.
+LARGE = 4_000_000  # pixels
+_LARGE_ONES = threading.BoundedSemaphore(2)
+_STRIP = 1_000_000  # pixels converted at a time
+
+# What Pillow's decoders raise for bytes that they can't decode.
+_DECODING_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, IndexError)
 
 
-def decode_image(data: bytes) -> Picture:
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in these bytes, (H, W, 3) uint8; `Problem` (a 4xx) if they hold none."""
     if not data:
         raise Problem(400, "empty_image", "the image is empty: 0 bytes; send a PNG, JPEG or WebP")
@@ -28,34 +44,29 @@ def decode_image(data: bytes) -> Picture:
         raise Problem(
             413, "image_too_large", f"the image has {len(data):,} bytes; at most {MAX_BYTES:,}"
         )
+    drawing = take_apart(data)
+    if webp_canvas(drawing.data) > max_pixels:
+        raise _too_many_pixels(max_pixels)
     try:
-        with warnings.catch_warnings():
-            # Pillow's own limit only warns; ours below is far under it.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise Problem(
-            413, "image_too_large", f"the image has too many pixels; at most {MAX_PIXELS:,}"
-        ) from error
-    except (UnidentifiedImageError, ValueError, OSError, SyntaxError) as error:
-        raise Problem(
-            415, "unsupported_image", "the bytes are not a PNG, JPEG or WebP image"
-        ) from error
+        image = Image.open(BytesIO(drawing.data), formats=(drawing.kind,))
+    except (DecompressionBombError, DecompressionBombWarning) as error:
+        # Pillow's own limit is far above ours; the warning is one where warnings are errors.
+        raise _too_many_pixels(max_pixels) from error
+    except _DECODING_ERRORS as error:
+        raise damaged("its header can't be read") from error
     with image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise Problem(
-                413,
-                "image_too_large",
-                f"the image is {width}x{height} pixels; at most {MAX_PIXELS:,} in all",
-            )
-        try:
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as error:
-            raise Problem(
-                400, "damaged_image", f"the image is damaged or truncated: {error}"
-            ) from error
+        pixels = image.width * image.height
+        if pixels > max_pixels:
+            raise _too_many_pixels(max_pixels, f": {image.width}x{image.height}")
+        if drawing.scans > MAX_SCANS or drawing.scans * pixels > MAX_SCANNED:
+            raise damaged(f"{drawing.scans} scans over {pixels:,} pixels")
+        exif = drawing.exif or image.info.get("exif", b"")
+        with _LARGE_ONES if pixels > LARGE else contextlib.nullcontext():
+            try:
+                image.load()
+                return _upright(_to_rgb(image), orientation(exif))
+            except _DECODING_ERRORS as error:
+                raise damaged(error) from error
 
 
 def encode_png(picture: Picture) -> bytes:
@@ -66,14 +77,47 @@ def encode_png(picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
+def _too_many_pixels(most: int, size: str = "") -> Problem:
+    words = f"the image has too many pixels{size}; at most {most:,} in all"
+    return Problem(413, "image_too_large", words)
+
+
 def _to_rgb(image: Image.Image) -> Picture:
-    if image.mode.startswith(("I", "F")):
+    """(H, W, 3) uint8, a strip at a time: conversions need several times a strip's memory."""
+    width, height = image.size
+    picture = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        strip = image if rows >= height else image.crop((0, top, width, bottom))
+        picture[top:bottom] = _strip_to_rgb(strip)
+    return picture
+
+
+def _strip_to_rgb(image: Image.Image) -> Picture:
+    if image.mode.startswith("I"):
         # 16-bit greys; Pillow's own conversion would clip them at 255.
-        values = np.asarray(image, dtype=np.float64)
-        scaled = np.clip(values / (257 if values.max() > 255 else 1), 0, 255)
-        image = Image.fromarray(np.round(scaled).astype(np.uint8), "L")
+        values = np.asarray(image).astype(np.uint32)
+        grey = ((values + 128) // 257).astype(np.uint8)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            grey[values == transparent] = 255
+        return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer)
     return np.asarray(image.convert("RGB"))
+
+
+def _upright(picture: Picture, turned: int) -> Picture:
+    """The picture as it is meant to be seen, from EXIF's number (1 to 8) for how it is stored."""
+    if turned == 1:
+        return picture
+    if turned >= 5:
+        picture = picture.swapaxes(0, 1)
+    if turned in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    if turned in (3, 4, 7, 8):
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)

@@ -30,8 +30,7 @@ def apply_serve_settings() -> None:
 
 
 def apply_local_settings() -> None:
-    """Those too by which two servers on one machine stay apart: ports of their proxies."""
-    apply_serve_settings()
+    """Ports by which the proxies of two servers on one machine stay apart."""
     for name in _PORTS:
         os.environ.setdefault(name, str(_free_port()))
 

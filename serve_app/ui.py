@@ -10,6 +10,7 @@ import gradio as gr
 
 from serve_app.backends import Backend
 from serve_app.images import MAX_BYTES
+from serve_app.no_fetching import forbid_fetching
 from serve_app.tabs.classify import classify_tab
 from serve_app.tabs.data import data_tab
 from serve_app.tabs.misclassified import misclassified_tab
@@ -60,6 +61,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
 
     folders: name -> model folder, whose card, history and report the page shows.
     """
+    forbid_fetching()
     names = list(backend.models)
 
     def describe(model_name: str) -> str:

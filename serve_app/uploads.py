@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from cifar_model.framing import Picture, fit_to_square
-from serve_app.images import MAX_BYTES, decode_image
+from serve_app.images import MAX_BYTES, MAX_PIXELS, decode_image
 from serve_app.problems import Problem
 
 MAX_PICTURES = 64  # in one request
@@ -57,14 +57,20 @@ class Upload:
     problem: Problem | None = None
 
 
-async def read_uploads(request: Request, size: int) -> list[Upload]:
-    """The pictures of a request, framed to squares of `size`; `Problem` if it holds none."""
+async def read_uploads(request: Request, size: int, most: int = MAX_PICTURES) -> list[Upload]:
+    """The pictures of a request, framed to squares of `size`; `Problem` if it holds none.
+
+    Together they may have as many pixels as one alone; each beyond that has its `Problem`.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with request.form(max_files=MAX_PICTURES, max_fields=8) as form:
             parts = form.getlist("file")
             if not parts or not all(isinstance(part, UploadFile) for part in parts):
                 raise Problem(400, "missing_file", "the form has no file field named 'file'")
+            if len(parts) > most:
+                words = f"{len(parts)} fields named 'file'; at most {most}"
+                raise Problem(422, "too_many_files", words)
             files = [
                 (part.filename or "", await part.read())
                 for part in parts
@@ -79,14 +85,12 @@ async def read_uploads(request: Request, size: int) -> list[Upload]:
             f"content type {kind}: send multipart/form-data with a field 'file', "
             "or the bytes of a picture as image/png, image/jpeg or image/webp",
         )
-    return await asyncio.to_thread(lambda: [_upload(name, data, size) for name, data in files])
+    return await asyncio.to_thread(_read_files, files, size)
 
 
 async def read_upload(request: Request, size: int) -> tuple[Picture, Picture]:
     """The one picture of a request, whole and framed; `Problem` if there is not exactly one."""
-    uploads = await read_uploads(request, size)
-    if len(uploads) > 1:
-        raise Problem(422, "too_many_files", f"{len(uploads)} fields named 'file'; send one")
+    uploads = await read_uploads(request, size, most=1)
     return whole(uploads[0])
 
 
@@ -98,9 +102,14 @@ def whole(upload: Upload) -> tuple[Picture, Picture]:
     return upload.picture, upload.square
 
 
-def _upload(name: str, data: bytes, size: int) -> Upload:
-    try:
-        picture = decode_image(data)
-    except Problem as problem:
-        return Upload(name, problem=problem)
-    return Upload(name, picture, fit_to_square(picture, size))
+def _read_files(files: list[tuple[str, bytes]], size: int) -> list[Upload]:
+    left, uploads = MAX_PIXELS, []
+    for name, data in files:
+        try:
+            picture = decode_image(data, max_pixels=left)
+        except Problem as problem:
+            uploads.append(Upload(name, problem=problem))
+            continue
+        left -= picture.shape[0] * picture.shape[1]
+        uploads.append(Upload(name, picture, fit_to_square(picture, size)))
+    return uploads

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from jobs.connection import RAY_SETTINGS
-from serve_app.settings import apply_local_settings
+from serve_app.settings import apply_local_settings, apply_serve_settings
 
 # Ray reads these when it is imported or started.
 os.environ.update(RAY_SETTINGS)
+apply_serve_settings()
 apply_local_settings()
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 

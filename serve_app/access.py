@@ -1,0 +1,201 @@
+"""Who may ask, and how often: optional API keys, and an optional rate for each caller.
+
+RAY_CIFAR_API_KEYS       keys that are let in, separated by commas; none: everyone is
+RAY_CIFAR_API_KEYS_FILE  a file with a key a line, beside those
+RAY_CIFAR_RATE           requests a second that each caller may send on average; none: no limit
+RAY_CIFAR_BURST          requests that a caller may send at once (default: two seconds' worth)
+RAY_CIFAR_CLIENT_HEADER  a header in which a proxy of yours says who called: x-forwarded-for
+
+A caller is a key or, without keys, an address. Serve's own proxy does not pass addresses on:
+without keys and without that header, all callers share one rate. Each replica counts for itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cifar_model.errors import InputError
+from serve_app.problems import Problem, problem_response
+
+_KEYS, _FILE = "RAY_CIFAR_API_KEYS", "RAY_CIFAR_API_KEYS_FILE"
+_RATE, _BURST = "RAY_CIFAR_RATE", "RAY_CIFAR_BURST"
+_HEADER = "RAY_CIFAR_CLIENT_HEADER"
+SHORTEST_KEY = 16  # characters
+ALWAYS_OPEN = ("/healthz", "/readyz")
+ALWAYS_OPEN_UNDER = "/v2/health/"
+ENDPOINTS = ("/v1/", "/v2/")
+# What makes the model work. The page's many small files are not counted.
+COUNTED = (
+    *ENDPOINTS,
+    "/gradio_api/queue/join",
+    "/gradio_api/call/",
+    "/gradio_api/run/",
+    "/gradio_api/api/",
+    "/gradio_api/upload",
+)
+MAX_CALLERS = 10_000  # remembered at a time
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """Digests (SHA-256) of the keys that are let in, and the rate for each caller."""
+
+    keys: tuple[bytes, ...] = ()
+    rate: float | None = None  # requests a second
+    burst: float = 1.0
+    client_header: bytes | None = None
+
+
+def read_access_settings(environment: Mapping[str, str] = os.environ) -> AccessSettings:
+    """The settings in the environment; InputError for what can't be used."""
+    keys = [key.strip() for key in environment.get(_KEYS, "").split(",")]
+    if path := environment.get(_FILE):
+        try:
+            keys += Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{_FILE}={path} can't be read: {error}") from error
+    keys = [key.strip() for key in keys if key.strip()]
+    if path and not keys:
+        raise InputError(f"{_FILE}={path} holds no key; expected one a line")
+    if any(len(key) < SHORTEST_KEY for key in keys):
+        raise InputError(f"{_KEYS}: a key has fewer than {SHORTEST_KEY} characters")
+    rate = _positive(environment, _RATE)
+    burst = _positive(environment, _BURST) or 2 * (rate or 1)
+    header = environment.get(_HEADER, "").lower().encode() or None
+    return AccessSettings(tuple(map(_digest, keys)), rate, max(1.0, burst), header)
+
+
+def install_access(api: FastAPI, settings: AccessSettings) -> None:
+    """Ask for a key and count requests, as the settings say; nothing where they say nothing."""
+    if settings.keys or settings.rate is not None:
+        api.add_middleware(Access, settings=settings)
+
+
+class Buckets:
+    """A token bucket for each caller: `burst` requests at once, `rate` a second on average."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst = rate, burst
+        self._filled: dict[bytes, tuple[float, float]] = {}  # caller -> tokens, seconds
+
+    def wait_s(self, caller: bytes, now: float) -> float:
+        """0 and a token less if the caller may go on; else the seconds until it may."""
+        tokens, then = self._filled.get(caller, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - then) * self.rate)
+        if tokens < 1:
+            self._filled[caller] = (tokens, now)
+            return (1 - tokens) / self.rate
+        if caller not in self._filled and len(self._filled) >= MAX_CALLERS:
+            self._forget(now)
+        self._filled[caller] = (tokens - 1, now)
+        return 0.0
+
+    def _forget(self, now: float) -> None:
+        """Drop callers whose bucket is full again; if there are none, the oldest half."""
+        full = self.burst / self.rate
+        kept = {c: v for c, v in self._filled.items() if now - v[1] < full}
+        if len(kept) >= MAX_CALLERS:
+            newest = sorted(kept.items(), key=lambda item: item[1][1])[MAX_CALLERS // 2 :]
+            kept = dict(newest)
+        self._filled = kept
+
+
+class Access:
+    """ASGI middleware: 401 without a key where keys are set, 429 to who asks too often."""
+
+    def __init__(self, app: ASGIApp, settings: AccessSettings) -> None:
+        self.app, self._settings = app, settings
+        self._buckets = None if settings.rate is None else Buckets(settings.rate, settings.burst)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_open(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        key = self._key(scope) if self._settings.keys else None
+        refused = self._settings.keys and key is None
+        # Guesses at keys are counted too, on every path.
+        if self._buckets is not None and (refused or scope["path"].startswith(COUNTED)):
+            wait = math.ceil(self._buckets.wait_s(key or self._address(scope), time.monotonic()))
+            if wait:
+                words = f"more than {self._settings.rate:g} requests a second; retry in {wait} s"
+                problem = Problem(429, "too_many_requests", words, retry_after_s=wait)
+                await problem_response(problem)(scope, receive, send)
+                return
+        if refused:
+            words = "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
+            response = problem_response(Problem(401, "unauthorized", words))
+            # On the page a browser asks for name and password; the key is the password.
+            scheme = "Bearer" if scope["path"].startswith(ENDPOINTS) else "Basic"
+            response.headers["WWW-Authenticate"] = f'{scheme} realm="classifier", charset="UTF-8"'
+            await response(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _key(self, scope: Scope) -> bytes | None:
+        """The digest of the request's key, if it is one of ours."""
+        given = _digest(_presented(scope))
+        found = None
+        for key in self._settings.keys:  # all of them: the time taken tells nothing
+            if hmac.compare_digest(key, given):
+                found = key
+        return found
+
+    def _address(self, scope: Scope) -> bytes:
+        """Who called: what the trusted proxy added last, or the peer's address."""
+        if (wanted := self._settings.client_header) is not None:
+            for name, value in reversed(scope["headers"]):
+                if name == wanted:
+                    return bytes(value).rpartition(b",")[2].strip()[:64]
+        client = scope.get("client")
+        return client[0].encode() if client else b""
+
+
+def _is_open(path: str) -> bool:
+    return path in ALWAYS_OPEN or path.startswith(ALWAYS_OPEN_UNDER)
+
+
+def _presented(scope: Scope) -> str:
+    """The key that a request carries, or ""."""
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            return bytes(value).decode("latin-1").strip()
+        if name == b"authorization":
+            scheme, _, rest = bytes(value).decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                return rest.strip()
+            if scheme.lower() == "basic":
+                try:
+                    decoded = base64.b64decode(rest, validate=True)
+                except binascii.Error:
+                    return ""
+                return decoded.decode("utf-8", "replace").partition(":")[2]
+    return ""
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _positive(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"{name}={text}: expected a number above 0")
+    return value

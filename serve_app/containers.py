@@ -1,0 +1,155 @@
+"""Takes a picture file apart far enough to hand the decoder only what draws.
+
+Comments, profiles, thumbnails, animations and EXIF are where small files grow large: a PNG of
+10 MiB can hold ten gigabytes of compressed text, 64 KiB of EXIF can refer 5,000 times to the same
+60 KiB, and a JPEG can consist of millions of empty comments. None of it changes a pixel, so none of
+it gets to the decoder; only EXIF's orientation is read, and nothing else in it.
+
+Not covered: what is wrong inside the compressed pixels. That is the decoder's to find.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+from serve_app.problems import Problem
+
+Kind = Literal["PNG", "JPEG", "WEBP"]
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# libpng writes 8 KiB a chunk: 1,280 for the largest file.
+MAX_CHUNKS = 10_000
+_PNG_DRAWS = {b"PLTE", b"tRNS", b"IDAT"}
+
+MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
+MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
+_FILL_BYTES = 16
+_SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+# Frames, Huffman and arithmetic tables, quantisation, restart interval; JFIF and Adobe say what
+# the colours mean.
+_JPEG_DRAWS = {*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE}
+# A progressive scan goes over the whole picture, however little it holds: 10 is usual.
+MAX_SCANS = 200
+MAX_SCANNED = 640_000_000  # scans x pixels
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a decoder needs of a file: its kind, the bytes that draw, and its EXIF if any."""
+
+    kind: Kind
+    data: bytes
+    exif: bytes = b""
+    scans: int = 1
+
+
+def take_apart(data: bytes) -> Drawing:
+    """The drawing part of a PNG, JPEG or WebP file.
+
+    `Problem` 415 if it is none of them, 400 if its structure is damaged.
+    """
+    if data.startswith(PNG_SIGNATURE):
+        return _png(data)
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return Drawing("WEBP", data)
+    raise Problem(415, "unsupported_image", "the bytes are not a PNG, JPEG or WebP image")
+
+
+def damaged(words: object) -> Problem:
+    """The problem with a picture that can't be decoded."""
+    return Problem(400, "damaged_image", f"the image is damaged or truncated: {words}")
+
+
+def webp_canvas(data: bytes) -> int:
+    """Pixels that an extended WebP file announces, or 0; its decoder allocates them on opening."""
+    if data[12:16] != b"VP8X" or len(data) < 30:
+        return 0
+    width, height = (1 + int.from_bytes(data[i : i + 3], "little") for i in (24, 27))
+    return width * height
+
+
+def orientation(exif: bytes) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where there is none or it can't be read."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    try:
+        (first,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, first)
+        for position in range(first + 2, first + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(f"{order}HHI", exif, position)
+            if tag == 0x0112:
+                value_format = {3: "H", 4: "I"}.get(kind)
+                if value_format is None or values != 1:
+                    return 1
+                (value,) = struct.unpack_from(order + value_format, exif, position + 8)
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass  # cut short: a picture without an orientation
+    return 1
+
+
+def _png(data: bytes) -> Drawing:
+    parts, exif, position = [PNG_SIGNATURE], b"", len(PNG_SIGNATURE)
+    for number in range(MAX_CHUNKS):
+        if position + 12 > len(data):
+            break  # without an IEND; whether all pixels are there, the decoder sees
+        length = int.from_bytes(data[position : position + 4], "big")
+        name = data[position + 4 : position + 8]
+        end = position + 12 + length
+        if end > len(data):
+            raise damaged(f"its chunk {name!r} is cut short")
+        if (name == b"IHDR") != (number == 0):
+            raise damaged("it does not begin with its one header")
+        if name in _PNG_DRAWS or name in (b"IHDR", b"IEND"):
+            part = data[position:end]
+            if zlib.crc32(part[4:-4]).to_bytes(4, "big") != part[-4:]:  # Pillow skips some
+                raise damaged(f"the checksum of its chunk {name!r} is wrong")
+            parts.append(part)
+        elif name == b"eXIf":
+            exif = data[position + 8 : end - 4]
+        elif not name[0] & 0x20:  # a capital: not to be left out
+            raise damaged(f"its chunk {name!r} is unknown")
+        position = end
+        if name == b"IEND":
+            break
+    else:
+        raise damaged(f"it has more than {MAX_CHUNKS:,} chunks")
+    return Drawing("PNG", b"".join(parts), exif)
+
+
+def _jpeg(data: bytes) -> Drawing:
+    parts, exif, position, tables = [data[:2]], b"", 2, 0
+    for _ in range(MAX_SEGMENTS):
+        fill = 0
+        while data[position : position + 2] == b"\xff\xff" and fill < _FILL_BYTES:
+            position, fill = position + 1, fill + 1
+        if position + 4 > len(data) or data[position] != 0xFF:
+            raise damaged("a marker is missing before its pixels")
+        marker = data[position + 1]
+        if marker == _SOS:
+            parts.append(data[position:])
+            return Drawing("JPEG", b"".join(parts), exif, data.count(b"\xff\xda", position))
+        if marker in _WITHOUT_LENGTH:
+            position += 2
+            continue
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        end = position + 2 + length
+        if marker == _EOI or length < 2 or end > len(data):
+            raise damaged("it ends before its pixels")
+        if marker in _JPEG_DRAWS:
+            parts.append(data[position:end])
+            tables += length
+            if tables > MAX_TABLES:
+                raise damaged(f"its tables have more than {MAX_TABLES:,} bytes")
+        elif marker == _EXIF and not exif and data[position + 4 : position + 10] == b"Exif\0\0":
+            exif = data[position + 4 : end]
+        position = end
+    raise damaged(f"it has more than {MAX_SEGMENTS:,} segments before its pixels")

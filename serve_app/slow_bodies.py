@@ -1,0 +1,86 @@
+"""A body that takes too long to arrive is given up with a 408, in the one error shape.
+
+RAY_CIFAR_BODY_SECONDS  how long it may take (default 30)
+
+Without this, who sends a byte a minute holds a place in the replica for an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cifar_model.errors import InputError
+from serve_app.problems import Problem, problem_response
+
+_NAME = "RAY_CIFAR_BODY_SECONDS"
+BODY_SECONDS = 30.0  # for 10 MiB: 350 KB a second
+
+
+def read_body_seconds(environment: Mapping[str, str] = os.environ) -> float:
+    """The time that a body may take; InputError if the environment holds no number above 0."""
+    text = environment.get(_NAME, "").strip()
+    if not text:
+        return BODY_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(f"{_NAME}={text}: expected a number of seconds above 0")
+    return seconds
+
+
+def install_body_deadline(api: FastAPI, seconds: float) -> None:
+    """Answer 408 to requests whose body is not there after `seconds`."""
+    api.add_middleware(BodyDeadline, seconds=seconds)
+
+
+class BodyDeadline:
+    """ASGI middleware: waits for a request's body until a deadline, and no longer."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self.app, self.seconds = app, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + self.seconds
+        whole = late = started = False
+
+        async def receive_in_time() -> Message:
+            nonlocal whole, late
+            if whole:  # what comes now is the end of the connection, whenever that is
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                late = True
+                raise
+            whole = not message.get("more_body", False)
+            return message
+
+        async def send_unless_late(message: Message) -> None:
+            nonlocal started
+            if late and not started:
+                return  # the application's own words for what it did not get
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_in_time, send_unless_late)
+        except Exception:
+            if not late:
+                raise
+        if late and not started:
+            words = f"the body did not arrive within {self.seconds:g} s"
+            response = problem_response(Problem(408, "body_too_slow", words))
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)

@@ -1,0 +1,408 @@
+"""Bad and odd pictures, each with what must become of it: an error, or the picture as it is meant.
+
+Built here byte by byte, or by Pillow and then bent; nothing is read from files.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import pickle
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from serve_app.containers import MAX_CHUNKS, MAX_SEGMENTS
+from serve_app.images import MAX_BYTES
+
+RNG = np.random.default_rng(8)
+NOISE = RNG.integers(0, 256, (24, 40, 3), np.uint8)
+RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+WHITE = np.full((8, 8, 3), 255, np.uint8)
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BOMB = 200 * 2**20  # bytes that a few hundred kilobytes inflate to
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The documented error."""
+
+    status: int
+    code: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The picture, and how far each number may be off (JPEG and lossy WebP are not exact)."""
+
+    picture: NDArray[np.uint8]
+    tolerance: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file and what must become of it."""
+
+    name: str
+    data: bytes
+    expected: Refused | Shown
+
+
+NOTHING = Refused(400, "empty_image")
+NO_PICTURE = Refused(415, "unsupported_image")
+DAMAGED = Refused(400, "damaged_image")
+TOO_LARGE = Refused(413, "image_too_large")
+
+
+def encoded(picture: NDArray[np.uint8] | Image.Image, kind: str, **options: object) -> bytes:
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def chunk(name: bytes, data: bytes = b"") -> bytes:
+    """A PNG chunk with a right checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def header(width: int, height: int, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
+
+
+def png(head: bytes, rows: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG of a header, filtered rows to be compressed, and chunks around them."""
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return SIGNATURE + head + before + pixels + after + chunk(b"IEND")
+
+
+def red_png(*, before: bytes = b"", after: bytes = b"") -> bytes:
+    return png(header(8, 8), (b"\0" + b"\xff\0\0" * 8) * 8, before=before, after=after)
+
+
+def jpeg_with(segments: bytes, picture: NDArray[np.uint8] = RED) -> bytes:
+    """A JPEG with segments put in at its beginning."""
+    plain = encoded(picture, "JPEG", quality=95, subsampling=0)
+    return plain[:2] + segments + plain[2:]
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    value = struct.pack(order + {3: "H2x", 4: "I"}[kind], orientation)
+    return start + struct.pack(f"{order}IHHHI", 8, 1, 0x0112, kind, 1) + value + bytes(4)
+
+
+def exif_bomb(entries: int, each: int, size: int) -> bytes:
+    """EXIF whose every entry refers to the same `each` bytes of it."""
+    body = b"II*\0" + struct.pack("<IH", 8, entries)
+    body += b"".join(struct.pack("<HHII", 1000 + i, 1, each, 0) for i in range(entries))
+    return body.ljust(size, b"\0")
+
+
+@cache
+def bomb() -> bytes:
+    """A zlib stream of BOMB zeros."""
+    squeeze = zlib.compressobj(9)
+    return b"".join(squeeze.compress(bytes(2**20)) for _ in range(BOMB >> 20)) + squeeze.flush()
+
+
+def patched(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
+
+
+def not_pictures() -> list[Case]:
+    """Other things than PNG, JPEG and WebP, and some that pretend."""
+    noise = encoded(NOISE, "PNG")
+    files = {
+        "text": b"hello, this is text",
+        "text in UTF-16": "hello".encode("utf-16"),
+        "JSON": b'{"file": "picture.png"}',
+        "HTML": b"<!doctype html><html><script>alert(1)</script></html>",
+        "SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'/>",
+        "SVG with an entity": b"<?xml version='1.0'?><!DOCTYPE svg [<!ENTITY x SYSTEM "
+        b"'file:///etc/passwd'>]><svg>&x;</svg>",
+        "PDF": b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n%%EOF",
+        "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(/etc/passwd) run\n",
+        "GIF": encoded(NOISE, "GIF"),
+        "BMP": encoded(NOISE, "BMP"),
+        "TIFF": encoded(NOISE, "TIFF"),
+        "ICO": encoded(NOISE, "ICO"),
+        "PPM": encoded(NOISE, "PPM"),
+        "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64),
+        "AVIF": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(64),
+        "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64),
+        "ZIP": b"PK\x03\x04" + bytes(64),
+        "ELF": b"\x7fELF\x02\x01\x01" + bytes(64),
+        "pickle": pickle.dumps(print),
+        "PNG, gzipped": gzip.compress(noise),
+        "PNG in base64": base64.b64encode(noise),
+        "PNG as a data URL": b"data:image/png;base64," + base64.b64encode(noise),
+        "URL": b"http://127.0.0.1/picture.png",
+        "path": b"/etc/passwd",
+        "zeros": bytes(1000),
+        "random": RNG.bytes(5000),
+        "GIF and then PNG": b"GIF89a" + noise,
+        "HTML and then PNG": b"<html>" + noise,
+        "newline and then PNG": b"\n" + noise,
+        "PNG through a text mode": noise.replace(b"\r\n", b"\n"),
+        "RIFF that is WAVE": b"RIFF" + struct.pack("<I", 40) + b"WAVEfmt " + bytes(36),
+        "half a PNG signature": SIGNATURE[:4],
+        "half a JPEG marker": b"\xff\xd8",
+    }
+    cases = [Case(name, data, NO_PICTURE) for name, data in files.items()]
+    return [
+        Case("empty", b"", NOTHING),
+        *cases,
+        Case("one byte too many", bytes(MAX_BYTES + 1), TOO_LARGE),
+    ]
+
+
+def damaged_pngs() -> list[Case]:
+    """PNGs that are cut, bent, or announce what they do not hold."""
+    noise = encoded(NOISE, "PNG")
+    rows = (b"\0" + bytes(24)) * 8
+    pixels = noise.index(b"IDAT")
+    end = chunk(b"IEND")
+    files = {
+        "signature alone": SIGNATURE,
+        "header alone": noise[:33],
+        "cut in its header": noise[:20],
+        "cut in its pixels": noise[:300],
+        "checksum of the header wrong": patched(noise, 29, b"\0\0\0\0"),
+        "checksum of the pixels wrong": noise[:-16] + b"\0\0\0\0" + noise[-12:],
+        "pixels corrupted": patched(noise, pixels + 60, b"\xff" * 16),
+        "pixels not compressed": SIGNATURE + header(8, 8) + chunk(b"IDAT", rows) + end,
+        "pixels missing": SIGNATURE + header(8, 8) + end,
+        "pixels empty": SIGNATURE + header(64, 64) + chunk(b"IDAT") + end,
+        "filter 9": png(header(8, 8), (b"\x09" + bytes(24)) * 8),
+        "no header": SIGNATURE + chunk(b"IDAT", zlib.compress(rows)) + end,
+        "two headers": png(header(8, 8), rows, before=header(4000, 4000)),
+        "a second header after the pixels": png(header(8, 8), rows, after=header(9000, 9000)),
+        "header too short": SIGNATURE + chunk(b"IHDR", bytes(5)) + end,
+        "width 0": png(header(0, 8), rows),
+        "height 0": png(header(8, 0), rows),
+        "colour type 5": png(header(8, 8, colour=5), rows),
+        "3 bits deep": png(header(8, 8, depth=3), rows),
+        "chunk of 2 GB": patched(noise, pixels - 4, b"\x7f\xff\xff\xff"),
+        "chunk of 4 GB": patched(noise, pixels - 4, b"\xff\xff\xff\xff"),
+        "unknown critical chunk": red_png(before=chunk(b"CgBI", bytes(4))),
+        "too many chunks": red_png(before=chunk(b"tEXt") * MAX_CHUNKS),
+        "pixels in too many chunks": red_png(after=chunk(b"IDAT") * MAX_CHUNKS),
+    }
+    sizes = ((100_000, 100_000), (8_000, 8_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1))
+    announced = [
+        Case(f"PNG announcing {w}x{h}", png(header(w, h), rows), TOO_LARGE) for w, h in sizes
+    ]
+    return [*(Case(f"PNG: {name}", data, DAMAGED) for name, data in files.items()), *announced]
+
+
+def damaged_jpegs() -> list[Case]:
+    """JPEGs that are cut, bent, or made to be slow."""
+    noise = encoded(NOISE, "JPEG")
+    frame = noise.index(b"\xff\xc0")
+    scan = noise.index(b"\xff\xda")
+    progressive = encoded(Image.new("RGB", (3000, 2000)), "JPEG", progressive=True)
+    last = progressive[progressive.rindex(b"\xff\xda") : -2]
+    files = {
+        "marker alone": b"\xff\xd8\xff",
+        "ends at once": b"\xff\xd8\xff\xd9",
+        "cut before its pixels": noise[:scan],
+        "cut in its pixels": noise[:-200],
+        "without pixels": noise[:scan] + b"\xff\xd9",
+        "height 0": patched(noise, frame + 5, b"\0\0"),
+        "width 0": patched(noise, frame + 7, b"\0\0"),
+        "12 bits": patched(noise, frame + 4, b"\x0c"),
+        "5 colours": patched(noise, frame + 9, b"\x05"),
+        "no frame": noise[:frame] + noise[scan:],
+        "no tables": noise[:2] + noise[frame:],
+        "segment of 65,535 bytes": patched(noise, 4, b"\xff\xff"),
+        "segment of 0 bytes": patched(noise, 4, b"\0\0"),
+        "junk before its pixels": noise[:20] + b"junk" + noise[20:],
+        "millions of comments": jpeg_with(segment(0xFE, b"") * 2_400_000),
+        "megabytes of fill bytes": jpeg_with(b"\xff" * 9_000_000),
+        "one segment too many": jpeg_with(segment(0xE5, b"") * MAX_SEGMENTS),
+        "megabytes of tables": jpeg_with(segment(0xDB, bytes(65 * 900)) * 160),
+        "1,000 scans": progressive[:-2] + last * 1000 + b"\xff\xd9",
+    }
+    huge = patched(noise, frame + 5, b"\xff\xff\xff\xff")
+    cases = [Case(f"JPEG: {name}", data, DAMAGED) for name, data in files.items()]
+    return [*cases, Case("JPEG announcing 65535x65535", huge, TOO_LARGE)]
+
+
+def damaged_webps() -> list[Case]:
+    """WebPs that are cut, bent, or announce what they do not hold."""
+    noise = encoded(NOISE, "WEBP", lossless=True)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    animation = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    files = {
+        "container alone": b"RIFF\x04\0\0\0WEBP",
+        "cut": noise[:200],
+        "cut in its header": noise[:18],
+        "lossy, of zeros": b"RIFF\x2c\0\0\0WEBPVP8 \x20\0\0\0" + bytes(32),
+        "lossless, of zeros": b"RIFF\x2c\0\0\0WEBPVP8L\x20\0\0\0" + bytes(32),
+        "length 0": patched(noise, 4, bytes(4)),
+        "unknown kind of pixels": patched(noise, 12, b"VP9 "),
+        "pixels corrupted": patched(noise, 25, b"\xff" * 60),
+    }
+    cases = [Case(f"WebP: {name}", data, DAMAGED) for name, data in files.items()]
+    canvas = patched(animation, 24, b"\xff" * 6)
+    return [*cases, Case("WebP with a canvas of 16777216x16777216", canvas, TOO_LARGE)]
+
+
+def odd_pictures() -> list[Case]:
+    """Legal, if unusual: each has a right answer."""
+    tall = RNG.integers(0, 256, (10_000, 1, 3), np.uint8)
+    dot = NOISE[:1, :1]
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    grey = np.repeat((np.arange(8, dtype=np.uint8) * 36)[None].repeat(8, 0)[..., None], 3, 2)
+    shades = np.repeat(np.round(ramp / 257).astype(np.uint8)[..., None], 3, 2)
+    two = Image.fromarray(np.array([[0, 255] * 4] * 8, np.uint8)).convert("1")
+    stripes = np.repeat(np.array([[0, 255] * 4] * 8, np.uint8)[..., None], 3, 2)
+    palette = Image.fromarray(RED).convert("P", palette=Image.Palette.ADAPTIVE)
+    # One colour, half transparent over white.
+    veil = np.full((8, 8, 3), (255, 127, 127), np.uint8)
+    half = Image.new("RGBA", (8, 8), (255, 0, 0, 128))
+    deep = b"".join(b"\0" + row.astype(">u2").tobytes() for row in ramp)
+    deep_rgb = b"".join(b"\0" + row.repeat(3).astype(">u2").tobytes() for row in ramp)
+    clear = chunk(b"tRNS", struct.pack(">H", 65535))
+    with_white = shades.copy()
+    exact = {
+        "1x1": (encoded(dot, "PNG"), dot),
+        "10000x1": (encoded(tall.swapaxes(0, 1), "PNG"), tall.swapaxes(0, 1)),
+        "1x10000": (encoded(tall, "PNG"), tall),
+        "16-bit grey": (png(header(8, 8, 16, 0), deep), shades),
+        "16-bit grey, white transparent": (
+            png(header(8, 8, 16, 0), deep, before=clear),
+            with_white,
+        ),
+        "grey of 8 bits": (encoded(grey[..., 0], "PNG"), grey),
+        "1 bit": (encoded(two, "PNG"), stripes),
+        "palette": (encoded(palette, "PNG"), RED),
+        "palette, transparent": (encoded(palette, "PNG", transparency=0), WHITE),
+        "wholly transparent": (encoded(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), "PNG"), WHITE),
+        "interlaced": (png(header(1, 1, interlace=1), b"\0" + dot.tobytes()), dot),
+        "PNG without its end": (red_png()[:-12], RED),
+        # As browsers do it: what isn't there is black.
+        "PNG without its last rows": (
+            png(header(8, 8), (b"\0" + b"\xff\0\0" * 8) * 4),
+            RED * (np.arange(8) < 4).astype(np.uint8)[:, None, None],
+        ),
+        "PNG and then HTML": (red_png() + b"<html><script>alert(1)</script>", RED),
+        "PNG and then ZIP": (red_png() + b"PK\x03\x04" + bytes(50), RED),
+        "PNG with a script as its comment": (
+            red_png(before=chunk(b"tEXt", b"Comment\0<script>alert(1)</script>")),
+            RED,
+        ),
+        "PNG, animated": (
+            encoded(RED, "PNG", save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")]),
+            RED,
+        ),
+        "PNG with animation of 4 billion frames": (
+            red_png(before=chunk(b"acTL", b"\xff\xff\xff\xff\0\0\0\0")),
+            RED,
+        ),
+        "more zeros than pixels": (
+            SIGNATURE + header(1, 1) + chunk(b"IDAT", bomb()) + chunk(b"IEND"),
+            np.zeros((1, 1, 3), np.uint8),
+        ),
+        "profile bomb": (red_png(before=chunk(b"iCCP", b"a\0\0" + bomb())), RED),
+        "5,000 profiles": (
+            red_png(before=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**20 - 1), 9)) * 5000),
+            RED,
+        ),
+        "text bomb": (red_png(before=chunk(b"zTXt", b"a\0\0" + bomb())), RED),
+        "text bomb after the pixels": (red_png(after=chunk(b"zTXt", b"a\0\0" + bomb())), RED),
+        "international text bomb": (
+            red_png(before=chunk(b"iTXt", b"a\0\x01\0\0\0" + bomb())),
+            RED,
+        ),
+        "EXIF bomb": (red_png(before=chunk(b"eXIf", exif_bomb(60_000, 4_000_000, 4_100_000))), RED),
+        "EXIF of random bytes": (red_png(before=chunk(b"eXIf", RNG.bytes(300))), RED),
+        "EXIF cut short": (red_png(before=chunk(b"eXIf", exif(6)[:15])), RED),
+        "EXIF pointing outside": (
+            red_png(before=chunk(b"eXIf", b"II*\0" + b"\xff" * 4)),
+            RED,
+        ),
+        "EXIF with orientation 99": (red_png(before=chunk(b"eXIf", exif(99))), RED),
+        "WebP, animated": (
+            encoded(
+                RED,
+                "WEBP",
+                save_all=True,
+                append_images=[Image.new("RGB", (8, 8), "blue")],
+                lossless=True,
+            ),
+            RED,
+        ),
+        "WebP without loss": (encoded(NOISE, "WEBP", lossless=True), NOISE),
+        "WebP, EXIF-rotated": (
+            encoded(NOISE, "WEBP", lossless=True, exif=b"Exif\0\0" + exif(6)),
+            np.rot90(NOISE, -1),
+        ),
+    }
+    upright = np.rot90(NOISE, -1), np.rot90(NOISE, 1)
+    turned = [
+        NOISE,
+        NOISE[:, ::-1],
+        NOISE[::-1, ::-1],
+        NOISE[::-1],
+        NOISE.swapaxes(0, 1),
+        upright[0],
+        np.rot90(NOISE.swapaxes(0, 1), 2),
+        upright[1],
+    ]
+    for number, expected in enumerate(turned, start=1):
+        order = "<>"[number % 2]
+        data = encoded(NOISE, "PNG")
+        data = data[:33] + chunk(b"eXIf", exif(number, order, kind=3 + number // 7)) + data[33:]
+        exact[f"EXIF orientation {number}"] = (data, expected)
+    lossy = {
+        # Pillow writes CMYK inverted, as Adobe does.
+        "CMYK": (encoded(Image.fromarray(RED).convert("CMYK"), "JPEG", quality=95), RED),
+        "grey JPEG": (encoded(grey[..., 0], "JPEG", quality=95), grey),
+        "progressive JPEG": (encoded(RED, "JPEG", quality=95, progressive=True), RED),
+        "JPEG, EXIF-rotated": (
+            jpeg_with(segment(0xE1, b"Exif\0\0" + exif(6)), np.repeat(RED, 2, axis=1)),
+            np.repeat(RED, 2, axis=0),
+        ),
+        "JPEG with an EXIF bomb": (
+            jpeg_with(segment(0xE1, b"Exif\0\0" + exif_bomb(5000, 60_000, 65_000))),
+            RED,
+        ),
+        "JPEG with a script as its comment": (
+            jpeg_with(segment(0xFE, b"<script>alert(1)</script>")),
+            RED,
+        ),
+        "JPEG with fill bytes": (jpeg_with(b"\xff" * 5), RED),
+        "JPEG that is a photograph's pair": (
+            encoded(RED, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")]),
+            RED,
+        ),
+        "JPEG and then HTML": (encoded(RED, "JPEG", quality=95) + b"<html>", RED),
+        "WebP with loss": (encoded(RED, "WEBP", quality=95), RED),
+        "half transparent": (encoded(half, "PNG"), veil),
+        "WebP, half transparent": (encoded(half, "WEBP", lossless=True), veil),
+        "16-bit colours": (png(header(8, 8, 16, 2), deep_rgb), shades),
+    }
+    return [
+        *(Case(name, data, Shown(picture)) for name, (data, picture) in exact.items()),
+        *(Case(name, data, Shown(picture, 4)) for name, (data, picture) in lossy.items()),
+    ]
+
+
+@cache
+def cases() -> dict[str, Case]:
+    """All of them by name."""
+    every = [*not_pictures(), *damaged_pngs(), *damaged_jpegs(), *damaged_webps(), *odd_pictures()]
+    assert len({case.name for case in every}) == len(every)
+    return {case.name: case for case in every}

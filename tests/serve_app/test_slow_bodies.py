@@ -1,0 +1,100 @@
+"""Bodies that trickle in, over a real socket: given up in time, without touching the others."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+from cifar_model.errors import InputError
+from serve_app.slow_bodies import BODY_SECONDS, install_body_deadline, read_body_seconds
+
+SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    api, page = FastAPI(), FastAPI()
+
+    async def count(request: Request) -> dict[str, int]:
+        return {"bytes": len(await request.body())}
+
+    async def stream(request: Request) -> StreamingResponse:
+        await request.body()
+
+        def slowly() -> Iterator[bytes]:
+            for _ in range(4):
+                time.sleep(SECONDS / 2)
+                yield b"."
+
+        return StreamingResponse(slowly())
+
+    for app in (api, page):
+        app.post("/count")(count)
+    api.post("/stream")(stream)
+    api.mount("/page", page)
+    install_body_deadline(api, SECONDS)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(api, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listener.getsockname()
+        server.should_exit = True
+        thread.join()
+
+
+def post(address: tuple[str, int], path: str, pieces: list[bytes], pause: float) -> bytes:
+    """The whole answer to a request whose body comes in pieces."""
+    with socket.create_connection(address) as connection:
+        length = sum(map(len, pieces))
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause)
+        connection.settimeout(10)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+@pytest.mark.parametrize("path", ["/count", "/page/count"])
+def test_a_body_that_stops_is_given_up(address, path):
+    start = time.monotonic()
+    with socket.create_connection(address) as connection:
+        connection.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc".encode()
+        )
+        connection.settimeout(10)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    taken = time.monotonic() - start
+    print(f"\na body that stops is answered after {taken:.2f} s; allowed {SECONDS:g} s")
+    assert answer.startswith(b"HTTP/1.1 408 ") and b'"code":"body_too_slow"' in answer
+    assert SECONDS <= taken < SECONDS + 2
+
+
+def test_a_body_in_pieces_within_the_time_is_taken(address):
+    answer = post(address, "/count", [b"abc"] * 4, SECONDS / 20)
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'{"bytes":12}' in answer
+
+
+def test_an_answer_may_take_longer_than_the_body(address):
+    answer = post(address, "/stream", [b"abc"], 0)
+    assert answer.startswith(b"HTTP/1.1 200 ") and answer.count(b".") >= 4
+
+
+def test_the_time_is_read_from_the_environment():
+    assert read_body_seconds({}) == BODY_SECONDS
+    assert read_body_seconds({"RAY_CIFAR_BODY_SECONDS": "2.5"}) == 2.5
+    with pytest.raises(InputError, match="expected a number of seconds above 0"):
+        read_body_seconds({"RAY_CIFAR_BODY_SECONDS": "soon"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -59,17 +59,22 @@ def encode(image: Image.Image, kind: str) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def run_server() -> Callable[[ASGIApp], AbstractContextManager[str]]:
+    """Serves an application from a thread for as long as the block lasts, which has its address."""
+    return _run_server
+
+
+@pytest.fixture(scope="session")
 def local_server(digits_model: Path) -> Iterator[str]:
     """Address of the endpoints over the model in this process, on a socket."""
     from cifar_model.predictor import Predictor
 
-    with run_server(build_api(InProcess({"digits": Predictor.load(digits_model)}))) as url:
+    with _run_server(build_api(InProcess({"digits": Predictor.load(digits_model)}))) as url:
         yield url
 
 
 @contextmanager
-def run_server(app: ASGIApp) -> Iterator[str]:
-    """Serve an application from a thread; its address."""
+def _run_server(app: ASGIApp) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

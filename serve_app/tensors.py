@@ -141,7 +141,8 @@ def _pictures(tensor: InputTensor, tail: memoryview) -> NDArray[np.uint8]:
     if size != count:
         words = f"images: binary_data_size is {size:,}; shape {list(tensor.shape)} has {count:,}"
         raise Problem(400, "invalid_data", words)
-    return np.frombuffer(tail, np.uint8).reshape(tensor.shape)
+    # A copy, because PyTorch takes no array that can't be written to.
+    return np.frombuffer(bytearray(tail), np.uint8).reshape(tensor.shape)
 
 
 def _flat(data: list[Any], shape: Sequence[int]) -> list[Any]:

@@ -18,6 +18,7 @@ from cifar_model.sources import load_source
 from serve_app.admission import Admission
 from serve_app.api import build_api
 from serve_app.backends import InProcess
+from serve_app.tensors import read_inference
 
 HEAD = "Inference-Header-Content-Length"
 
@@ -138,6 +139,15 @@ def test_nested_and_flat_data_and_bytes_are_the_same_pictures(client, digits):
     for other in (nested, floats, raw):
         found, own = output(other, "logits")["data"], output(flat, "logits")["data"]
         np.testing.assert_allclose(found, own, rtol=1e-5, atol=1e-5)
+
+
+def test_pictures_may_be_written_to_as_pytorch_needs_it():
+    head = {"inputs": [tensor(PIXEL)]}
+    assert read_inference(json.dumps(head).encode(), None)[1].flags.writeable
+    head = {"inputs": [tensor(PIXEL, data=None, parameters={"binary_data_size": 3})]}
+    written = json.dumps(head).encode()
+    pictures = read_inference(written + PIXEL.tobytes(), str(len(written)))[1]
+    assert pictures.flags.writeable and pictures.tolist() == PIXEL.tolist()
 
 
 def test_pictures_of_any_size_are_framed_as_everywhere(client, predictor):

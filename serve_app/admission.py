@@ -26,7 +26,7 @@ class Admission:
         if self.inside >= self.limit:
             words = f"{self.limit} requests are waiting already; try again in {RETRY_AFTER_S} s"
             problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
-            await problem_response(problem)(scope, receive, send)
+            await problem_response(problem, scope["path"])(scope, receive, send)
             return
         self.inside += 1
         try:

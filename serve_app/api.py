@@ -15,6 +15,7 @@ from serve_app.body_limit import limit_bodies
 from serve_app.classification import add_classification
 from serve_app.explanation import add_explanation
 from serve_app.models import add_models
+from serve_app.open_inference import add_open_inference
 from serve_app.problems import Problem, install_handlers
 from serve_app.schemas import Error, Status
 from serve_app.security_headers import install_security_headers
@@ -43,6 +44,7 @@ def build_api(backend: Backend) -> FastAPI:
     add_classification(api, backend)
     add_explanation(api, backend)
     add_models(api, backend)
+    add_open_inference(api, backend)
 
     @api.get("/healthz", tags=["about"])
     async def healthz() -> Status:

@@ -28,7 +28,7 @@ class DeclaredLengthLimit:
             declared = Headers(scope=scope).get("content-length", "")
             if declared.isdecimal() and int(declared) > self.max_bytes:
                 words = f"the body has {int(declared):,} bytes; at most {self.max_bytes:,}"
-                response = problem_response(Problem(413, "body_too_large", words))
+                response = problem_response(Problem(413, "body_too_large", words), scope["path"])
                 await response(scope, receive, send)
                 return
         await self.app(scope, receive, send)

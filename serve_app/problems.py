@@ -1,4 +1,7 @@
-"""What goes wrong with a request, in one JSON shape: {"error": {"code", "message"}}."""
+"""What goes wrong with a request, in one JSON shape: {"error": {"code", "message"}}.
+
+Below /v2 it is {"error": message, "code": code}: clients of that protocol expect a string.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,11 @@ def _problem(status: int, code: str, message: str, retry_after_s: int | None) ->
     return Problem(status, code, message, retry_after_s=retry_after_s)
 
 
-def problem_response(problem: Problem) -> JSONResponse:
-    """The HTTP answer to a problem."""
-    content = {"error": {"code": problem.code, "message": problem.message}}
+def problem_response(problem: Problem, path: str) -> JSONResponse:
+    """The HTTP answer to a problem with a request to this path."""
+    content: dict[str, Any] = {"error": {"code": problem.code, "message": problem.message}}
+    if path == "/v2" or path.startswith("/v2/"):
+        content = {"error": problem.message, "code": problem.code}
     wait = problem.retry_after_s
     headers = None if wait is None else {"Retry-After": str(wait)}
     return JSONResponse(content, status_code=problem.status, headers=headers)
@@ -44,16 +49,18 @@ def install_handlers(api: FastAPI) -> None:
     """Answer every kind of error in the one shape."""
 
     @api.exception_handler(Problem)
-    async def on_problem(_request: Request, problem: Problem) -> JSONResponse:
-        return problem_response(problem)
+    async def on_problem(request: Request, problem: Problem) -> JSONResponse:
+        return problem_response(problem, request.scope["path"])
 
     @api.exception_handler(RequestValidationError)
-    async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        return problem_response(Problem(422, "invalid_parameter", f"{place}: {first['msg']}"))
+        problem = Problem(422, "invalid_parameter", f"{place}: {first['msg']}")
+        return problem_response(problem, request.scope["path"])
 
     @api.exception_handler(HTTPException)
-    async def on_http(_request: Request, error: HTTPException) -> JSONResponse:
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, f"http_{error.status_code}")
-        return problem_response(Problem(error.status_code, code, str(error.detail)))
+        problem = Problem(error.status_code, code, str(error.detail))
+        return problem_response(problem, request.scope["path"])

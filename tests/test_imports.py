@@ -89,6 +89,7 @@ STAYS_LIGHT = {
     "jobs.evaluate": {"ray", "pytorch_lightning", "gradio"},
     "cifar_model.report_folder": {"torch", "matplotlib"},
     "serve_app.space.__main__": {"torch", "ray", "gradio"},
+    "serve_app.client": {"torch", "ray", "numpy", "PIL", "gradio", "fastapi"},
     "serve_app.__main__": {"torch", "ray", "gradio"},
 }  # fmt: skip
 

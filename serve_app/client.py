@@ -1,0 +1,206 @@
+"""Classify pictures on a running server: a line for each, in the order given, as the answers come.
+
+python -m serve_app.client PATH... [--url http://127.0.0.1:8000] [--json] [--explain DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tqdm import tqdm
+
+from cifar_model.errors import InputError, one_line_errors
+from cifar_model.files import write_whole
+from serve_app.http_retry import ask
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Answers that may wait for a slower one before them, for each request under way.
+AHEAD = 8
+BYTES = {"content-type": "application/octet-stream"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file to send, and where its overlay goes."""
+
+    path: Path
+    overlay: Path | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exit status 1 if any picture failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serve_app.client",
+        description="Classify pictures on a running server. A line for each on stdout, in the "
+        "order given; errors and a progress bar on stderr.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
+    add("--url", default="http://127.0.0.1:8000", help="(default: http://127.0.0.1:8000)")
+    add("--model", help="name of a served model (default: the server's first)")
+    add("--top-k", type=int, default=1, help="classes to name, 1 to 1000 (default: 1)")
+    add("--threshold", type=float, default=0.0, help="least probability to name a class at, 0..1")
+    add("--explain", type=Path, metavar="DIR", help="write a Grad-CAM overlay of each into DIR")
+    add("--json", action="store_true", help="a JSON object for each, errors among them")
+    add("--concurrency", type=int, default=8, help="requests at a time, 1 to 64 (default: 8)")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.top_k <= 1000:
+        parser.error(f"--top-k {options.top_k}: expected 1 to 1000")
+    if not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold {options.threshold}: expected 0 to 1")
+    if not 1 <= options.concurrency <= 64:
+        parser.error(f"--concurrency {options.concurrency}: expected 1 to 64")
+    with one_line_errors("client"):
+        try:
+            failed = run(options)
+        except BrokenPipeError:  # whoever reads the lines has enough of them
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            failed = 0
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+    raise SystemExit(1 if failed else 0)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for each picture; how many failed. InputError if there is nothing to do."""
+    pictures = find_pictures(options.paths, options.explain)
+    chosen = {"model": options.model} if options.model else {}
+    asked = {"top_k": options.top_k, "threshold": options.threshold, **chosen}
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    failed = 0
+    with closing(connect(options.url)) as client:
+        results = in_order(
+            lambda picture: classify(client, picture, asked, chosen), pictures, options.concurrency
+        )
+        # Only where someone watches: `disable=None` looks whether stderr is a terminal.
+        for result in tqdm(results, total=len(pictures), unit=" pictures", disable=None):
+            failed += "error" in result
+            if options.json:
+                tqdm.write(json.dumps(result))
+            elif "error" in result:
+                tqdm.write(f"{result['path']}: {result['error']['message']}", file=sys.stderr)
+            else:
+                named = [f"{p['label']} {p['probability']:.3f}" for p in result["predictions"]]
+                tqdm.write("\t".join([result["path"], *(named or ["-"])]))
+    if failed:
+        print(f"client: {failed} of {len(pictures)} pictures failed", file=sys.stderr)
+    return failed
+
+
+def find_pictures(paths: Sequence[Path], overlays: Path | None) -> list[Picture]:
+    """The files to send, each once; in a folder those of a known suffix, by name.
+
+    Overlays are laid out as the pictures are below the folder that they have in common.
+    InputError for a folder without pictures, and if an overlay exists already.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            found[path] = None
+            continue
+        inside = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in SUFFIXES
+            and file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        ]
+        if not inside:
+            raise InputError(f"{path}: no pictures in this folder; known: {', '.join(SUFFIXES)}")
+        found.update(dict.fromkeys(inside))
+    if overlays is None:
+        return [Picture(path) for path in found]
+    absolute = {path: path.absolute() for path in found}
+    common = os.path.commonpath([path.parent for path in absolute.values()])
+    pictures = [
+        Picture(path, overlays / (str(whole.relative_to(common)) + ".png"))
+        for path, whole in absolute.items()
+    ]
+    for picture in pictures:
+        if picture.overlay and picture.overlay.exists():
+            raise InputError(f"--explain: {picture.overlay} exists already; name a new folder")
+    return pictures
+
+
+def connect(url: str) -> httpx.Client:
+    """A client of the server at this address; InputError if none answers there."""
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"--url {url}: expected http://HOST:PORT")
+    try:
+        client = httpx.Client(base_url=url, timeout=httpx.Timeout(60, connect=10))
+        ask(client, "GET", "/healthz")
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        words = f"no server answers at {url} ({error}); start one: python -m serve_app"
+        raise InputError(words) from error
+    return client
+
+
+def in_order(
+    work: Callable[[Picture], dict[str, Any]], pictures: Sequence[Picture], concurrency: int
+) -> Iterator[dict[str, Any]]:
+    """Results in the order of the pictures, `concurrency` of them being worked on at a time."""
+    waiting: deque[Future[dict[str, Any]]] = deque()
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        for picture in pictures:
+            waiting.append(pool.submit(work, picture))
+            if len(waiting) >= AHEAD * concurrency:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def classify(
+    client: httpx.Client, picture: Picture, asked: dict[str, Any], chosen: dict[str, str]
+) -> dict[str, Any]:
+    """What the server says of a picture, `path` with it; or `path` and `error`."""
+    try:
+        content = picture.path.read_bytes()
+        answer = ask(client, "POST", "/v1/classify", content=content, params=asked, headers=BYTES)
+        if answer.status_code != 200:
+            return {"path": str(picture.path), "error": error_of(answer)}
+        result = {"path": str(picture.path), **answer.json()}
+        if picture.overlay is not None:
+            answer = ask(
+                client, "POST", "/v1/explain", content=content, params=chosen, headers=BYTES
+            )
+            if answer.status_code != 200:
+                return {"path": str(picture.path), "error": error_of(answer)}
+            write_whole(picture.overlay, answer.content)
+            result["overlay"] = str(picture.overlay)
+        return result
+    except OSError as error:
+        words = error.strerror or str(error)
+        return {"path": str(picture.path), "error": {"code": "file", "message": words}}
+    except httpx.TransportError as error:
+        words = f"the connection failed twice: {error}"
+        return {"path": str(picture.path), "error": {"code": "connection", "message": words}}
+    except ValueError:
+        words = "the answer is not JSON; is another server at --url?"
+        return {"path": str(picture.path), "error": {"code": "answer", "message": words}}
+
+
+def error_of(answer: httpx.Response) -> dict[str, str]:
+    """The code and message of an answer that is not a success."""
+    try:
+        error = answer.json()["error"]
+        return {"code": str(error["code"]), "message": str(error["message"])}
+    except (ValueError, KeyError, TypeError):
+        return {"code": f"http_{answer.status_code}", "message": answer.text[:200]}
+
+
+if __name__ == "__main__":
+    main()

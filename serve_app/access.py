@@ -131,11 +131,11 @@ class Access:
             if wait:
                 words = f"more than {self._settings.rate:g} requests a second; retry in {wait} s"
                 problem = Problem(429, "too_many_requests", words, retry_after_s=wait)
-                await problem_response(problem)(scope, receive, send)
+                await problem_response(problem, scope["path"])(scope, receive, send)
                 return
         if refused:
             words = "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
-            response = problem_response(Problem(401, "unauthorized", words))
+            response = problem_response(Problem(401, "unauthorized", words), scope["path"])
             # On the page a browser asks for name and password; the key is the password.
             scheme = "Bearer" if scope["path"].startswith(ENDPOINTS) else "Basic"
             response.headers["WWW-Authenticate"] = f'{scheme} realm="classifier", charset="UTF-8"'

@@ -81,6 +81,6 @@ class BodyDeadline:
                 raise
         if late and not started:
             words = f"the body did not arrive within {self.seconds:g} s"
-            response = problem_response(Problem(408, "body_too_slow", words))
+            response = problem_response(Problem(408, "body_too_slow", words), scope["path"])
             response.headers["Connection"] = "close"
             await response(scope, receive, send)

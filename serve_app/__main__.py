@@ -137,6 +137,9 @@ def update(wanted: dict[str, Any], port: int) -> None:
     the new model does not start; then the old replicas go on.
     """
     apply_serve_settings()
+    if not os.environ.get("RAY_ADDRESS"):
+        # A local Ray asks for the token that it left in the user's home.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from serve_app.app import read_arguments
 
     arguments = read_arguments(with_local_sizes(wanted))

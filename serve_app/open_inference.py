@@ -35,7 +35,7 @@ from serve_app.uploads import MAX_BODY
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
 # JSON of this size is read within a millisecond; more of it would keep other requests waiting.
-MAX_INLINE = 64 * 1024
+MAX_INLINE = 32 * 1024
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
 TAGS: list[Any] = ["Open Inference Protocol"]
 Responses = dict[int | str, dict[str, Any]]

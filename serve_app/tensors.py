@@ -26,7 +26,7 @@ from serve_app.inference_schemas import (
 )
 from serve_app.problems import Problem
 
-# Parsing holds up everything else in the process, by about 10 ms a MiB; bytes cost nothing.
+# Parsing holds up everything else in the process, by 40 to 90 ms a MiB; bytes cost nothing.
 MAX_JSON = 2 * 2**20
 # They would change where data are or what comes back; other parameters may be ignored.
 UNSUPPORTED = ("classification", "shared_memory_region")

@@ -15,7 +15,7 @@ from jobs.run_folder import begin, run_folder
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
-SMALL += ["--epochs", "2", "--precision", "32-true"]
+SMALL += ["--image-size", "16", "--epochs", "2", "--precision", "32-true"]
 
 
 @pytest.fixture(scope="module")

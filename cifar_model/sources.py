@@ -167,11 +167,17 @@ def _read_class_folders(root: Path, class_names: tuple[str, ...], size: int) -> 
                 f"(looked for {', '.join(IMAGE_SUFFIXES)})"
             )
         files += [(path, label) for path in found]
+    from PIL import UnidentifiedImageError
+
     decode = _decoder(size)
 
     def read(path: Path) -> NDArray[np.uint8]:
         try:
             return decode(path.read_bytes())
+        except UnidentifiedImageError as error:
+            raise InputError(
+                f"folder: {path} can't be read as a picture: its bytes are of no known format"
+            ) from error
         except Exception as error:
             raise InputError(f"folder: {path} can't be read as a picture: {error}") from error
 

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--rounds", type=int, default=3, help="turns of each variant (default: 3)")
     add("--steps", type=int, default=6, help="steps of an epoch; each turn has two (default: 6)")
     add("--cores", type=int, default=2, help="cores that each variant uses (default: 2)")
+    add("--batch-size", type=int, help="images a step (default: the recipes' own)")
     add("--json", help="also write the figures to this file")
     serve = what.add_parser("serve", help="images/s over HTTP, beside the bare model and others")
     add = serve.add_argument
@@ -48,12 +49,16 @@ def _train(options: argparse.Namespace) -> dict[str, float]:
     for name in ("rounds", "steps"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    if options.batch_size is not None and options.batch_size < 2:
+        raise InputError(f"--batch-size {options.batch_size}: expected 2 or more")
     if options.cores < 2 or options.cores % 2:
         raise InputError(f"--cores {options.cores}: expected an even number, to halve it")
 
     from jobs.bench_train import bench_train
 
-    return bench_train(options.data, options.rounds, options.steps, options.cores)
+    return bench_train(
+        options.data, options.rounds, options.steps, options.cores, options.batch_size
+    )
 
 
 def _serve(options: argparse.Namespace) -> dict[str, Any]:

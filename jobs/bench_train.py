@@ -50,9 +50,11 @@ class Turn:
     startup_seconds: float
 
 
-def variants() -> list[Variant]:
-    """The four ways that are compared."""
+def variants(batch_size: int | None = None) -> list[Variant]:
+    """The four ways that are compared, at their recipes' batch sizes or all at this one."""
     seed, fast = load_recipe("seed"), load_recipe("fast")
+    if batch_size is not None:
+        seed, fast = (replace(recipe, batch_size=batch_size) for recipe in (seed, fast))
     return [
         Variant("seed_way_img_s", "(a) seed's way", seed, "32-true", False, 0),
         Variant("ray_seed_way_img_s", "(b) seed's way on Ray", seed, "32-true", False, 1),
@@ -61,20 +63,23 @@ def variants() -> list[Variant]:
     ]
 
 
-def bench_train(spec: str, rounds: int, steps: int, cores: int) -> dict[str, float]:
+def bench_train(
+    spec: str, rounds: int, steps: int, cores: int, batch_size: int | None = None
+) -> dict[str, float]:
     """Measure, print a table, and return the figures."""
     stages = Stages(time.time())
     stages.say(f"Reading {spec}")
     dataset = load_source(spec)
-    batch = load_recipe("fast").batch_size
+    compared = variants(batch_size)
+    batch = max(variant.recipe.batch_size for variant in compared)
     # A ninth more: a tenth of it is set aside for validation.
     limit = min(len(dataset.train), round(batch * steps / 0.9))
     data = split_for_training(limit_train(dataset, limit, seed=0))
     classes = len(dataset.class_names)
     peak = matmul_peak(cores)
-    turns: dict[str, list[Turn]] = {variant.key: [] for variant in variants()}
+    turns: dict[str, list[Turn]] = {variant.key: [] for variant in compared}
     for number in range(rounds):
-        for variant in variants():
+        for variant in compared:
             stages.say(f"Round {number + 1} of {rounds}: {variant.title}")
             turns[variant.key].append(take_turn(variant, data, classes, cores))
     figures = summarise(turns, peak)

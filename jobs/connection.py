@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 # Read by Ray when it is imported or started, so set before; a user's own settings win.
 RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # training runs show in the dashboard
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it repeats each line that a worker prints
 }
+
+API_SERVER = "RAY_API_SERVER_ADDRESS"  # where Ray's state and job clients look first
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,43 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
     if os.environ.get("RAY_ADDRESS"):
         context = ray.init(logging_level="WARNING", log_to_driver=worker_output)
     else:
-        context = ray.init(
-            address="local",
-            num_cpus=usable_cores(),
-            include_dashboard=True,
-            logging_level="WARNING",
-            log_to_driver=worker_output,
+        context = start_local_ray(
+            num_cpus=usable_cores(), logging_level="WARNING", log_to_driver=worker_output
         )
     try:
         url = context.dashboard_url
         yield Cluster(ray.cluster_resources(), f"http://{url}" if url else None)
     finally:
         ray.shutdown()
+
+
+def start_local_ray(**options: Any) -> Any:
+    """`ray.init` of a Ray for this process alone; its actors ask it, and no other, about itself.
+
+    Ray Train's watchers look for their dashboard by the environment, then as any command would:
+    in the Ray that `ray start` began last on this machine, or the only one there is. Another Ray
+    knows nothing of the run, which counts as its end, and the workers are taken away.
+    """
+    import ray
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    before = os.environ.get(API_SERVER)
+    os.environ[API_SERVER] = f"http://127.0.0.1:{port}"  # inherited by all that Ray starts
+    try:
+        return ray.init(
+            address="local",
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=port,
+            **options,
+        )
+    finally:
+        if before is None:
+            del os.environ[API_SERVER]
+        else:
+            os.environ[API_SERVER] = before
 
 
 def usable_cores() -> int:

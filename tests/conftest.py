@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.connection import RAY_SETTINGS
+from jobs.connection import RAY_SETTINGS, start_local_ray
 from serve_app.settings import apply_local_settings, apply_serve_settings
 
 # Ray reads these when it is imported or started.
@@ -26,7 +26,7 @@ def ray_cluster() -> Iterator[None]:
     """A local Ray with eight logical CPUs, on however many cores there are."""
     import ray
 
-    ray.init(address="local", num_cpus=8, include_dashboard=True, logging_level="ERROR")
+    start_local_ray(num_cpus=8, logging_level="ERROR")
     yield
     ray.shutdown()
 

@@ -200,7 +200,7 @@ def test_folder_errors_say_what_was_looked_for_and_where(picture_folder):
     fails("no folder at", picture_folder / "absent")
     fails("has 0 class folders", picture_folder / "red")
     (picture_folder / "red" / "7.png").write_bytes(b"not a picture")
-    fails(r"red/7\.png can't be read as a picture")
+    fails(r"red/7\.png can't be read as a picture: its bytes are of no known format$")
     for file in (picture_folder / "red").iterdir():
         file.unlink()
     fails("class 'red' has no picture in")

@@ -18,7 +18,7 @@ from cifar_model.history import read_history
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-tests-that-guards-nothing-else"
-SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
+SMALL = ["--data", "digits", "--recipe", "digits", "--image-size", "16", "--train-limit", "240"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -11,7 +11,7 @@ from jobs.bench_train import MULTIPLY_ADDS
 
 def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
     path = tmp_path / "bench.json"
-    bench.main(f"train --data digits --rounds 1 --steps 1 --json {path}".split())
+    bench.main(f"train --data digits --rounds 1 --steps 2 --batch-size 32 --json {path}".split())
     figures = json.loads(path.read_text())
     assert set(figures) == {
         "seed_way_img_s", "ray_seed_way_img_s", "ours_img_s", "ours_two_workers_img_s",
@@ -45,7 +45,12 @@ def test_the_work_of_an_image_is_counted_from_the_network():
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [("--rounds 0", "--rounds 0"), ("--cores 3", "an even number"), ("--data x", "--data 'x'")],
+    [
+        ("--rounds 0", "--rounds 0"),
+        ("--cores 3", "an even number"),
+        ("--batch-size 0", "--batch-size 0"),
+        ("--data x", "--data 'x'"),
+    ],
 )
 def test_what_cannot_be_measured_is_refused(capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:

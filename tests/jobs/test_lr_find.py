@@ -7,19 +7,10 @@ from PIL import Image
 
 from jobs import lr_find
 
-SMALL = [
-    "--data",
-    "digits",
-    "--recipe",
-    "digits",
-    "--train-limit",
-    "320",
-    "--precision",
-    "32-true",
-    "--seed",
-    "1",
-]
-SWEEP = ["--min-lr", "1e-3", "--max-lr", "10", "--steps", "60"]
+# At half the usual side a step takes a quarter of the time.
+SMALL = ["--data", "digits", "--recipe", "digits", "--image-size", "16"]
+SMALL += ["--train-limit", "320", "--precision", "32-true", "--seed", "1"]
+SWEEP = ["--min-lr", "1e-3", "--max-lr", "10", "--steps", "40"]
 
 
 def found(folder):

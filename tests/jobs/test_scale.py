@@ -9,7 +9,8 @@ from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 from jobs import train
 
-WHAT = ["--data", "digits", "--train-limit", "400", "--precision", "32-true", "--sync-norms"]
+WHAT = ["--data", "digits", "--image-size", "16", "--train-limit", "400"]
+WHAT += ["--precision", "32-true", "--sync-norms"]
 
 
 @pytest.mark.slow

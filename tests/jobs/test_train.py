@@ -19,7 +19,7 @@ from jobs import train
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
-SMALL += ["--epochs", "2", "--precision", "32-true"]
+SMALL += ["--image-size", "16", "--epochs", "2", "--precision", "32-true"]
 
 
 def command(*arguments, **environment):
@@ -96,7 +96,7 @@ def test_two_workers_see_every_training_image_once_an_epoch(ray_cluster, runs, t
         np.savez(Path(config["folder"]) / f"rank{rank}.npz", *seen.values())
 
     # 195 images: not a multiple of the batch, and odd.
-    data = split_for_training(limit_train(load_source("digits"), 217, seed=0))
+    data = split_for_training(limit_train(load_source("digits", image_size=16), 217, seed=0))
     TorchTrainer(
         worker,
         train_loop_config={"folder": str(tmp_path), "data": data},

@@ -17,16 +17,8 @@ from cifar_model.recipe import load_recipe
 from jobs import train, tune
 
 ROOT = Path(__file__).parents[2]
-DATA = [
-    "--data",
-    "digits",
-    "--train-limit",
-    "400",
-    "--precision",
-    "32-true",
-    "--cpus-per-worker",
-    "1",
-]
+DATA = ["--data", "digits", "--image-size", "16", "--train-limit", "400"]
+DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]
 
 
 def rows(report):
@@ -89,21 +81,11 @@ def test_jobs_train_gives_the_winner_the_accuracy_that_the_search_reported(repor
 @pytest.mark.slow
 def test_a_killed_search_goes_on_with_the_same_trials_and_runs_none_twice(tmp_path):
     where = ["--storage", str(tmp_path), "--name", "killed"]
-    what = [
-        "--recipe",
-        "digits",
-        "--trials",
-        "3",
-        "--epochs",
-        "3",
-        "--lr",
-        "0.1",
-        "--concurrent",
-        "1",
-    ]
+    what = ["--recipe", "digits", "--trials", "3", "--epochs", "3", "--lr", "0.1"]
+    what += ["--concurrent", "1"]
     log = (tmp_path / "log.txt").open("w")
     first = subprocess.Popen(
-        [sys.executable, "-m", "jobs.tune", *DATA, *what, "--concurrent", "1", *where],
+        [sys.executable, "-m", "jobs.tune", *DATA, *what, *where],
         cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     trials = tmp_path / "killed" / "trials"

@@ -2,8 +2,8 @@
 
 make lock
 
-The hashes are those of the files that pip chooses on Linux, x86_64, Python 3.11. Versions are decided
-in constraints.txt alone; tests/test_lock.py holds that both agree.
+The hashes are those of the files that pip chooses on Linux, x86_64, Python 3.11. Versions are
+decided in constraints.txt alone; tests/test_lock.py holds that both agree.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ def main() -> None:
     """Ask pip what it would install, and write that down."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        options = ["--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", *options]
-            + ["--report", str(report), "--requirement", str(PINS)],
-            check=True,
-        )
+        options = "--dry-run --no-deps --ignore-installed --quiet"
+        files = ["--report", str(report), "--requirement", str(PINS)]
+        command = [sys.executable, "-m", "pip", "install", *options.split(), *files]
+        subprocess.run(command, check=True)
         chosen = json.loads(report.read_text(encoding="utf-8"))["install"]
     LOCK.write_text(lock(chosen), encoding="utf-8")
     print(f"{LOCK.name}: {len(chosen)} packages")

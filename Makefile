@@ -52,7 +52,8 @@ lock: $(INSTALLED)
 audit: $(INSTALLED)
 	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
 
-# `make fuzz SECONDS=600`: inputs that break the decoder or the request parser.
+# `make fuzz SECONDS=600`: inputs that break the decoder or a request parser.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.faults.fuzz_images picture -max_total_time=$(SECONDS)
 	$(BIN)/python -m tests.faults.fuzz_images request -max_total_time=$(SECONDS)
+	$(BIN)/python -m tests.faults.fuzz_images tensor -max_total_time=$(SECONDS)

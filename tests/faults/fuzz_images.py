@@ -1,7 +1,8 @@
-"""A coverage-guided search for bytes that break the decoder or the request parser.
+"""A coverage-guided search for bytes that break the decoder or a request parser.
 
 python -m tests.faults.fuzz_images picture -max_total_time=60
 python -m tests.faults.fuzz_images request -max_total_time=60
+python -m tests.faults.fuzz_images tensor -max_total_time=60
 
 Whatever follows the target goes to libFuzzer. An input that raises anything but the documented
 errors, takes over 5 s or 2 GB ends the search with its file and status 1. Covered is the Python
@@ -12,6 +13,7 @@ crashes are found, but does not guide the search. Linux only, as Atheris is.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sys
 import tempfile
 import zlib
@@ -22,6 +24,7 @@ import atheris
 with atheris.instrument_imports(include=["serve_app", "PIL", "starlette.formparsers"]):
     from serve_app.images import decode_image
     from serve_app.problems import Problem
+    from serve_app.tensors import decompress, read_inference
     from serve_app.uploads import read_uploads
 
 from starlette.exceptions import HTTPException
@@ -62,6 +65,18 @@ def request(data: bytes) -> None:
         assert error.status_code == 400
 
 
+def tensor(data: bytes) -> None:
+    """The first byte says how the body is packed, the next two are the header with JSON's end."""
+    packing = ("", "", "gzip", "deflate")[data[0] % 4 if data else 0]
+    head_length = str(int.from_bytes(data[1:3], "big")) if data[:1] > b"\x80" else None
+    try:
+        _, pictures = read_inference(decompress(data[3:], packing, 2**20), head_length)
+    except Problem as problem:
+        assert 400 <= problem.status < 500
+    else:
+        assert pictures.ndim == 4 and pictures.shape[3] == 3 and pictures.dtype.kind == "u"
+
+
 def mutated(data: bytes, max_size: int, seed: int) -> bytes:
     """libFuzzer's own mutation; in most PNGs with checksums that are right again."""
     data = atheris.Mutate(data, max_size)
@@ -87,6 +102,17 @@ def seeds(target: str) -> dict[str, bytes]:
     small = {n: c.data for n, c in cases().items() if len(c.data) <= LARGEST_SEED}
     if target == "picture":
         return small
+    if target == "tensor":
+        whole = b'{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,1,1,3],'
+        numbers = whole + b'"data":[1,2,3]}],"outputs":[{"name":"labels"}]}'
+        nested = whole + b'"data":[[[[1,2,3]]]]}],"id":"a"}'
+        follow = whole + b'"parameters":{"binary_data_size":3}}]}'
+        return {
+            "numbers": b"\0\0\0" + numbers,
+            "nested": b"\0\0\0" + nested,
+            "bytes": b"\x81" + len(follow).to_bytes(2, "big") + follow + b"\1\2\3",
+            "gzip": b"\2\0\0" + gzip.compress(numbers),
+        }
     form = b"multipart/form-data; boundary=b\n"
     return {name: form + FORM + data + b"\r\n--b--\r\n" for name, data in small.items()} | {
         "raw": b"image/png\n" + small["1x1"],
@@ -96,7 +122,7 @@ def seeds(target: str) -> dict[str, bytes]:
 
 def main(target: str, *options: str) -> None:
     """Search until libFuzzer's options say to stop."""
-    run = {"picture": picture, "request": request}[target]
+    run = {"picture": picture, "request": request, "tensor": tensor}[target]
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{target}-"))
     for number, data in enumerate(seeds(target).values()):
         (folder / f"seed{number}").write_bytes(data)

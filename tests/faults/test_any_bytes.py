@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from serve_app.containers import orientation
 from serve_app.images import decode_image
 from serve_app.problems import Problem
+from serve_app.tensors import read_inference
 from serve_app.uploads import read_uploads
 from tests.faults.bad_pictures import cases, chunk, encoded, exif
 
@@ -155,6 +157,32 @@ def test_any_form_is_answered_or_refused(data):
         whole[start:stop] = data.draw(st.binary(max_size=10))
     cut = data.draw(st.integers(0, len(whole)))
     read("multipart/form-data; boundary=b", [bytes(whole[:cut]), bytes(whole[cut:])])
+
+
+# Values where numbers, names and shapes belong.
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@held
+@given(st.data())
+def test_any_tensor_is_read_or_refused(data):
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}
+    request = {"inputs": [tensor], "outputs": [{"name": "labels"}]}
+    for part in (tensor, request, request["outputs"][0]):
+        for name in data.draw(st.sets(st.sampled_from([*part, "parameters", "id"]), max_size=2)):
+            part[name] = data.draw(ANYTHING)
+    body = json.dumps(request).encode()
+    length = data.draw(st.none() | st.just(str(len(body))) | st.text(max_size=4))
+    try:
+        _, pictures = read_inference(body + data.draw(st.binary(max_size=4)), length)
+    except Problem as problem:
+        assert 400 <= problem.status < 500
+    else:
+        assert pictures.ndim == 4 and pictures.shape[3] == 3 and pictures.dtype == np.uint8
 
 
 def test_the_whole_form_is_read():

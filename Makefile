@@ -7,11 +7,12 @@ WORKERS ?= 2
 PORT ?= 8000
 RECIPE ?= $(if $(filter digits,$(DATA)),digits,fast)
 EPOCHS ?=
+SECONDS ?= 60
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint constraints
+.PHONY: demo test lint constraints lock audit fuzz
 .DELETE_ON_ERROR:
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -42,3 +43,17 @@ constraints:
 	  echo "# pyproject.toml. Made by: make constraints"; \
 	  .venv-fresh/bin/pip freeze --exclude-editable; } > constraints.txt
 	rm -rf .venv-fresh
+
+# After `make constraints`: the same pins with hashes, for `pip install --require-hashes`.
+lock: $(INSTALLED)
+	$(BIN)/python .ci/lock.py
+
+# Known vulnerabilities of what is locked; asks the service of PyPI.
+audit: $(INSTALLED)
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
+
+# `make fuzz SECONDS=600`: inputs that break the decoder or a request parser.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.faults.fuzz_images picture -max_total_time=$(SECONDS)
+	$(BIN)/python -m tests.faults.fuzz_images request -max_total_time=$(SECONDS)
+	$(BIN)/python -m tests.faults.fuzz_images tensor -max_total_time=$(SECONDS)

@@ -1,0 +1,33 @@
+"""requirements.lock holds the pins of constraints.txt, each with the hash of a file."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINE = re.compile(r"(?P<name>[\w.-]+)==(?P<version>\S+) --hash=sha256:[0-9a-f]{64}")
+
+
+def plain(name: str) -> str:
+    """A package's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lines(name: str) -> list[str]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_both_files_pin_the_same_versions():
+    pins = dict(line.split("==") for line in lines("constraints.txt"))
+    locked = [LINE.fullmatch(line) for line in lines("requirements.lock")]
+    assert all(locked), "each line of the lock is NAME==VERSION and a hash"
+    found = {plain(match["name"]): match["version"] for match in locked}
+    assert found == {plain(name): version for name, version in pins.items()}, "run: make lock"
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "requirements.lock", "pyproject.toml"])
+def test_no_file_of_pins_names_an_index(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not re.search(r"--(extra-)?index-url|--find-links|--trusted-host|file://|@ http", text)

@@ -5,7 +5,7 @@ history.csv         metrics of each epoch
 startup.json        seconds from the command to the first step
 diverged.txt        why training ended early, if its loss became no number
 tensorboard/        the same for TensorBoard, and the learning rate
-checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
+checkpoint_*/       one of each of the last two epochs
 model/              the exported model; its being there means that the run has ended
 """
 
@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
 from cifar_model.files import write_whole
 from cifar_model.recipe import Recipe, from_json
@@ -25,7 +27,7 @@ from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
 
 STARTUP, DIVERGED = "startup.json", "diverged.txt"
-RUN, MODEL, IN_PROCESS_CHECKPOINTS = "run.json", "model", "checkpoints"
+RUN, MODEL = "run.json", "model"
 # Three checkpoints (two kept, one being written) of weights and Adam's two moments, and the model.
 NEEDED_BYTES = (3 * 3 + 1) * 4 * 6_575_370
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -126,9 +128,30 @@ def check_same(request: RunRequest, given: dict[str, Any]) -> None:
             )
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of an in-process run, if there is one."""
-    return max(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+def epochs_done(folder: Path) -> int:
+    """How many epochs of a run need not be done again; InputError if it can't go on."""
+    found = newest_whole_here(folder, lambda line: None)
+    return found[0] + 1 if found else 0
+
+
+def last_checkpoint(folder: Path, uri: str | None, epochs: int, say: Callable[[str], None]) -> Path:
+    """The checkpoint of the last epoch, on this machine; InputError if it is not whole."""
+    if uri is None:
+        found = newest_whole_here(folder, say)
+    else:
+        aside = folder.parent / "last-checkpoint"
+        shutil.rmtree(aside, ignore_errors=True)
+
+        def fetch(name: str) -> Path:
+            return storage_uri.fetch_checkpoint(uri, name, aside)
+
+        found = newest_whole(storage_uri.checkpoints(uri), fetch, say)
+    if found is None or found[0] + 1 < epochs:
+        raise InputError(
+            f"run {folder.name!r}: the checkpoint of its last epoch is broken or gone; "
+            "with --resume that epoch is done again"
+        )
+    return found[1]
 
 
 def startup_seconds(folder: Path) -> float:

@@ -140,12 +140,15 @@ def train(options: argparse.Namespace) -> Path | str:
             f"--resume: {request.data} is not what the run was begun on "
             f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
         )
-    if options.workers == 0:
-        threads = options.cpus_per_worker or usable_cores()
-        checkpoint = fit_in_process(plan, data, folder, threads, stages)
-    else:
-        checkpoint = fit_on_ray(plan, data, folder, layout, stages, uri)
+    # A run may have been killed after its last epoch, before its model was written.
+    if uri or runs.epochs_done(folder) < request.recipe.epochs:
+        if options.workers == 0:
+            threads = options.cpus_per_worker or usable_cores()
+            fit_in_process(plan, data, folder, threads, stages)
+        else:
+            fit_on_ray(plan, data, folder, layout, stages, uri)
     stages.say("Exporting the model")
+    checkpoint = runs.last_checkpoint(folder, uri, request.recipe.epochs, stages.say)
     record = DataRecord(
         source=request.data,
         fingerprint=fingerprint,

@@ -1,0 +1,180 @@
+"""A command of this project as a user runs it, and ways to do it harm."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from cifar_model.history import read_history
+
+ROOT = Path(__file__).parents[3]
+
+
+class Command:
+    """`python -m jobs.WHAT`, running in a session of its own; what it prints goes to a file.
+
+    within: words before it, such as those that enter a network namespace.
+    """
+
+    def __init__(self, log, *words, within=(), **environment):
+        self.log, self.family = Path(log), []
+        with self.log.open("w") as file:
+            self.process = subprocess.Popen(
+                [*within, sys.executable, "-m", *map(str, words)],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def text(self):
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, what, seconds=180, poll=0.02):
+        """Wait until `what()` is true while the command runs; returns that."""
+        deadline = time.monotonic() + seconds
+        while not (found := what()):
+            assert self.process.poll() is None, f"the command ended early:\n{self.text()}"
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain:\n{self.text()}"
+            time.sleep(poll)
+        return found
+
+    def end(self, code=0, seconds=240):
+        """Wait until it has ended, with this exit status; returns what it printed."""
+        self.process.wait(seconds)
+        assert self.process.returncode == code, self.text()
+        return self.text()
+
+    def kill(self, seconds=60):
+        """Kill its first process alone, as the kernel does when memory runs out, and see that the
+        others end by themselves; returns after how many seconds.
+        """
+        self.family = descendants(self.process.pid)
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        began = time.monotonic()
+        while alive := [pid for pid in self.family if Path(f"/proc/{pid}").exists()]:
+            assert time.monotonic() < began + seconds, f"{alive} outlive their driver"
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    def clean_up(self):
+        """Kill whatever of it still runs."""
+        if self.process.poll() is None:
+            self.family = [self.process.pid, *descendants(self.process.pid)]
+        for pid in self.family:
+            kill(pid)
+        self.process.wait()
+
+    def starts(self):
+        """First epochs of each attempt to train that it has made."""
+        return [int(n) for n in re.findall(r"Training epochs (\d+) to", self.text())]
+
+    def epochs(self):
+        """The epochs that it has said to have done, in order, repetitions included."""
+        return [int(n) for n in re.findall(r"Epoch (\d+): train loss", self.text())]
+
+
+def kill(pid):
+    """kill -9, of a process that may be gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def parents():
+    """The parent of each process."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                # The name may hold spaces and brackets; what follows the last one is regular.
+                found[int(entry.name)] = int(
+                    (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                )
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def descendants(pid):
+    """All processes that a process has started, and those that they have."""
+    family, tree = [pid], parents()
+    for member in family:
+        family += [child for child, parent in tree.items() if parent == member]
+    return family[1:]
+
+
+def called(pids, title):
+    """Those of the processes whose title begins so."""
+    found = []
+    for pid in pids:
+        try:
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title.encode()):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def training_workers(pid):
+    """Ray Train workers that a process has started, directly or not."""
+    return called(descendants(pid), "ray::RayTrainWorker")
+
+
+def holder_of(path):
+    """The process that has a file open, if one does."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if any(str(link.readlink()) == str(path) for link in (entry / "fd").iterdir()):
+                return int(entry.name)
+        except OSError:
+            continue
+    return None
+
+
+def epochs_in(run):
+    """How many epochs a run has on record."""
+    return len(read_history(run / "history.csv"))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a run's result is from another's."""
+
+    metrics: float  # the largest difference of any loss or accuracy of any epoch
+    weights: float  # of any weight of the exported model
+
+    def __str__(self):
+        return f"metrics {self.metrics:.1e}, weights {self.weights:.1e}"
+
+
+def difference(run, reference):
+    """Compare two ended runs; every epoch must be on record once in both."""
+    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    tables = []
+    for folder in (run, reference):
+        records = read_history(folder / "history.csv")
+        assert [record.epoch for record in records] == list(range(len(records)))
+        tables.append(np.array([[getattr(r, name) for name in names] for r in records]))
+    mine, other = (load_file(folder / "model" / "model.safetensors") for folder in (run, reference))
+    assert mine.keys() == other.keys()
+    apart = [np.abs(mine[key].astype(float) - other[key].astype(float)).max() for key in mine]
+    return Difference(float(np.abs(tables[0] - tables[1]).max()), float(max(apart)))
+
+
+def report(case, **figures):
+    """Print a case's figures, one line, for RELIABILITY.md."""
+    shown = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
+    print(f"\n[faults] {case}: {shown}", flush=True)

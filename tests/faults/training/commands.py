@@ -24,7 +24,7 @@ class Command:
     """
 
     def __init__(self, log, *words, within=(), **environment):
-        self.log, self.family = Path(log), []
+        self.log = Path(log)
         with self.log.open("w") as file:
             self.process = subprocess.Popen(
                 [*within, sys.executable, "-m", *map(str, words)],
@@ -40,7 +40,7 @@ class Command:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, what, seconds=180, poll=0.02):
+    def wait_for(self, what, seconds=300, poll=0.02):
         """Wait until `what()` is true while the command runs; returns that."""
         deadline = time.monotonic() + seconds
         while not (found := what()):
@@ -49,32 +49,23 @@ class Command:
             time.sleep(poll)
         return found
 
-    def end(self, code=0, seconds=240):
+    def end(self, code=0, seconds=400):
         """Wait until it has ended, with this exit status; returns what it printed."""
         self.process.wait(seconds)
         assert self.process.returncode == code, self.text()
         return self.text()
 
-    def kill(self, seconds=60):
-        """Kill its first process alone, as the kernel does when memory runs out, and see that the
-        others end by themselves; returns after how many seconds.
-        """
-        self.family = descendants(self.process.pid)
+    def kill(self):
+        """Kill its first process alone, as the kernel does when memory runs out."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        began = time.monotonic()
-        while alive := [pid for pid in self.family if Path(f"/proc/{pid}").exists()]:
-            assert time.monotonic() < began + seconds, f"{alive} outlive their driver"
-            time.sleep(0.1)
-        return time.monotonic() - began
 
     def clean_up(self):
-        """Kill whatever of it still runs."""
+        """Kill it, and what it has started, if it still runs."""
         if self.process.poll() is None:
-            self.family = [self.process.pid, *descendants(self.process.pid)]
-        for pid in self.family:
-            kill(pid)
-        self.process.wait()
+            for pid in [self.process.pid, *descendants(self.process.pid)]:
+                kill(pid)
+            self.process.wait()
 
     def starts(self):
         """First epochs of each attempt to train that it has made."""
@@ -83,6 +74,15 @@ class Command:
     def epochs(self):
         """The epochs that it has said to have done, in order, repetitions included."""
         return [int(n) for n in re.findall(r"Epoch (\d+): train loss", self.text())]
+
+
+def until(what, seconds):
+    """Wait until `what()` is true; returns that."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.1)
+    return found
 
 
 def kill(pid):
@@ -126,11 +126,6 @@ def called(pids, title):
         except OSError:
             continue
     return found
-
-
-def training_workers(pid):
-    """Ray Train workers that a process has started, directly or not."""
-    return called(descendants(pid), "ray::RayTrainWorker")
 
 
 def holder_of(path):

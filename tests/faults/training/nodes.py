@@ -1,34 +1,45 @@
 """A Ray cluster of this machine whose nodes come and go, for tests.
 
-python nodes.py NODES
+python nodes.py
 
 Prints its address. Each line "N" on its stdin makes it have N nodes, the head included, of a core
 each; it answers with "ready". It lives until stdin closes.
 """
 
+import socket
 import sys
 
 from ray.cluster_utils import Cluster
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-added = 0
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
-def have(count):
-    """Start the nodes that are missing; those whose raylet has died no longer count."""
-    global added
-    for node in list(cluster.worker_nodes):
-        if not node.live_processes() or any(name == "raylet" for name, _ in node.dead_processes()):
-            cluster.remove_node(node, allow_graceful=False)
-    while 1 + len(cluster.worker_nodes) < count:
-        cluster.add_node(num_cpus=1, runtime_env_dir_name=f"runtime_resources_{added}")
-        added += 1
-    cluster.wait_for_nodes()
-
-
-have(int(sys.argv[1]))
+cluster = Cluster(
+    initialize_head=True,
+    head_node_args={
+        "num_cpus": 1,
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "dashboard_port": free_port(),
+        "dashboard_agent_listen_port": free_port(),
+    },
+)
 print(cluster.address, flush=True)
-for line in sys.stdin:
-    have(int(line))
+for number, line in enumerate(sys.stdin):
+    dead = [n for n in cluster.worker_nodes if any(k == "raylet" for k, _ in n.dead_processes())]
+    alive = [n for n in cluster.worker_nodes if n not in dead]
+    for node in dead + alive[int(line) - 1 :]:
+        cluster.remove_node(node, allow_graceful=False)
+    while 1 + len(cluster.worker_nodes) < int(line):
+        cluster.add_node(
+            num_cpus=1,
+            dashboard_agent_listen_port=free_port(),
+            runtime_env_dir_name=f"runtime_resources_{number}_{len(cluster.worker_nodes)}",
+        )
+    cluster.wait_for_nodes()
     print("ready", flush=True)
 cluster.shutdown()

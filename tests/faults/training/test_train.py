@@ -1,7 +1,7 @@
 """Faults while training: the run goes on, or is resumed by the same command, with the same result.
 
-Two workers on one machine, each with one thread, compute the same numbers each time, so a run that
-was disturbed must end with the very weights of one that was not.
+Two workers, each with one thread, compute the same numbers each time, so a run that was disturbed
+must end with the very weights of one that was not.
 """
 
 import shutil
@@ -9,51 +9,35 @@ import subprocess
 import time
 
 import pytest
-from commands import (
-    Difference,
-    difference,
-    epochs_in,
-    holder_of,
-    kill,
-    report,
-    training_workers,
-)
+from commands import Difference, difference, epochs_in, holder_of, kill, report, until
 from conftest import train
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SAME = Difference(0.0, 0.0)
 
 
-def full_epochs_repeated(command):
-    """Epochs that a command did more than once."""
-    done = command.epochs()
-    return len(done) - len(set(done))
-
-
-def test_a_worker_killed_in_mid_epoch_costs_at_most_that_epoch(start, tmp_path, reference):
+def test_a_worker_killed_in_mid_epoch_costs_at_most_that_epoch(start, nodes, tmp_path, reference):
     command = start(*train(tmp_path))
     run = tmp_path / "run"
-    command.wait_for(lambda: epochs_in(run) == 2)
     command.wait_for(lambda: (run / "checkpoint_epoch0001" / CHECKPOINT).exists())
-    victim = training_workers(command.process.pid)[-1]
-    kill(victim)
-    killed = time.monotonic()
-    assert epochs_in(run) == 2, "the epoch had ended"
+    kill(nodes.workers()[-1])
+    killed, done = time.monotonic(), epochs_in(run)
     command.wait_for(lambda: len(command.starts()) == 2)
     seconds = time.monotonic() - killed
     printed = command.end()
-    assert command.starts() == [0, 2]
-    assert "starting again from the last checkpoint (1 of 3)" in printed
+    repeated = done - command.starts()[1]
     found = difference(run, reference)
-    report("worker killed", full_epochs_repeated=full_epochs_repeated(command),
-           difference=found, seconds_to_recover=f"{seconds:.1f}")  # fmt: skip
-    assert full_epochs_repeated(command) == 0 and found == SAME
+    report("worker killed", epochs_repeated=repeated, difference=found,
+           seconds_to_recover=f"{seconds:.1f}")  # fmt: skip
+    assert "starting again from the last checkpoint (1 of 3)" in printed
+    assert command.starts()[0] == 0 and command.starts()[1] >= 2
+    assert repeated <= 1 and found == SAME
 
 
 def test_a_worker_killed_while_it_writes_a_checkpoint_leaves_no_part_of_it(
-    start, tmp_path, reference
+    start, nodes, tmp_path, reference
 ):
     command = start(*train(tmp_path))
     run = tmp_path / "run"
@@ -67,33 +51,33 @@ def test_a_worker_killed_while_it_writes_a_checkpoint_leaves_no_part_of_it(
     part, pid = command.wait_for(writer, poll=0)
     kill(pid)
     killed = time.monotonic()
-    whole = (run / "checkpoint_epoch0000" / CHECKPOINT).stat().st_size
     time.sleep(0.5)
     assert part.exists() and not (part.parent / CHECKPOINT).exists(), "it had been written"
-    written = part.stat().st_size
+    written = part.stat().st_size / (run / "checkpoint_epoch0000" / CHECKPOINT).stat().st_size
+    done = epochs_in(run)
     command.wait_for(lambda: len(command.starts()) == 2)
     seconds = time.monotonic() - killed
     command.end()
-    epoch = command.starts()[1]
+    [_, again] = command.starts()
     found = difference(run, reference)
-    report("killed while writing a checkpoint", part_written=f"{written / whole:.0%}",
-           full_epochs_repeated=full_epochs_repeated(command), difference=found,
+    report("worker killed while writing a checkpoint", part_written=f"{written:.0%}",
+           epochs_repeated=done - again, difference=found,
            seconds_to_recover=f"{seconds:.1f}")  # fmt: skip
-    assert part.parent.name == f"checkpoint_epoch{epoch:04d}", "it was taken for a checkpoint"
-    assert full_epochs_repeated(command) <= 1 and found == SAME
+    assert part.parent.name == f"checkpoint_epoch{again:04d}", "it was taken for a checkpoint"
+    assert done - again <= 1 and found == SAME
     assert not list(run.rglob(".checkpoint.ckpt.*"))
 
 
-def test_a_killed_driver_is_resumed_by_the_same_command(start, killed, killed_run, reference):
-    _, first = killed
-    done = max(first.epochs(), default=-1) + 1
+def test_a_killed_driver_is_resumed_by_the_same_command(
+    start, nodes, killed, killed_run, reference
+):
+    _, done = killed
     command = start(*train(killed_run, "--resume"))
     command.end()
-    seconds = seconds_to_train(command)
     [began] = command.starts()
     found = difference(killed_run / "run", reference)
-    report("driver killed", full_epochs_repeated=max(0, done - began), difference=found,
-           seconds_to_recover=seconds)  # fmt: skip
+    report("driver killed", epochs_repeated=done - began, difference=found,
+           seconds_to_recover=seconds_to_train(command))  # fmt: skip
     assert began >= 1 and done - began <= 1 and found == SAME
 
 
@@ -109,8 +93,10 @@ def make_a_hole(file):
         opened.write(bytes(4096))
 
 
-def test_a_broken_checkpoint_is_passed_over_for_the_one_before(start, killed_run, reference):
-    run = killed_run / "run"
+def test_a_broken_checkpoint_is_passed_over_for_the_one_before(
+    start, nodes, killed, killed_run, reference
+):
+    run, (_, done) = killed_run / "run", killed
     newest, before = local_checkpoints(run)
     make_a_hole(run / newest / CHECKPOINT)
     # Ray Train's own record, cut off as by a kill while it was being written.
@@ -119,10 +105,10 @@ def test_a_broken_checkpoint_is_passed_over_for_the_one_before(start, killed_run
     printed = command.end()
     assert f"{newest} is broken and not used" in printed and f"Going back to {before}" in printed
     [began] = command.starts()
-    assert before == f"checkpoint_epoch{began - 1:04d}"
     found = difference(run, reference)
-    report("newest checkpoint broken", full_epochs_repeated=1, difference=found,
+    report("newest checkpoint broken", epochs_repeated=done - began, difference=found,
            seconds_to_recover=seconds_to_train(command))  # fmt: skip
+    assert before == f"checkpoint_epoch{began - 1:04d}"
     assert found == SAME
 
 
@@ -147,44 +133,44 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
+def fill(disk, leave):
+    """Fill a disk up to so many free bytes; returns the file that does it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        while (free := shutil.disk_usage(disk).free - leave) > 0:
+            file.write(bytes(min(1 << 20, free)))
+    return ballast
+
+
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(
-    start, small_disk, reference
+    start, nodes, small_disk, reference
 ):
     command = start(*train(small_disk))
     run = small_disk / "run"
-    command.wait_for(lambda: (run / "checkpoint_epoch0000" / CHECKPOINT).exists())
-    full_at = time.monotonic()
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            # Room for a quarter of a checkpoint is left: it can be begun.
-            size = (run / "checkpoint_epoch0000" / CHECKPOINT).stat().st_size
-            file.truncate(0)
-            while shutil.disk_usage(small_disk).free > size // 4:
-                file.write(bytes(min(1 << 20, shutil.disk_usage(small_disk).free - size // 4)))
-        except OSError:
-            pass
+    first = run / "checkpoint_epoch0000" / CHECKPOINT
+    command.wait_for(first.exists)
+    # The next checkpoint can be begun, and not ended.
+    ballast = fill(small_disk, leave=first.stat().st_size // 4)
+    full = time.monotonic()
     printed = command.end(code=2)
-    seconds = time.monotonic() - full_at
+    seconds = time.monotonic() - full
     last = printed.splitlines()[-1]
     assert "No space left on device" in last and "go on with --resume" in last
-    kept = local_checkpoints(run)
-    assert kept and not list(run.rglob(".checkpoint.ckpt.*"))
+    assert local_checkpoints(run)
+    assert not list(run.rglob(".checkpoint.ckpt.*"))
+    done = max(command.epochs()) + 1
     ballast.unlink()
+    until(lambda: not nodes.workers(), 60)
     again = start(*train(small_disk, "--resume"))
     again.end()
     [began] = again.starts()
-    done = max(command.epochs()) + 1
     found = difference(run, reference)
-    report("disk full", seconds_to_give_up=f"{seconds:.1f}", full_epochs_repeated=done - began,
-           difference=found, seconds_to_recover=seconds_to_train(again))  # fmt: skip
+    report("disk full", seconds_to_give_up=f"{seconds:.1f}", attempts=len(command.starts()),
+           epochs_repeated=done - began, difference=found,
+           seconds_to_recover=seconds_to_train(again))  # fmt: skip
     assert began >= 1 and done - began <= 1 and found == SAME
 
 
 def seconds_to_train(command):
     """Seconds from a command's start to its first step, as it printed them."""
-    return next(
-        line.split("First step done ")[1].split(" s ")[0]
-        for line in command.text().splitlines()
-        if "First step done" in line
-    )
+    return command.text().split("First step done ")[1].split(" s ")[0]

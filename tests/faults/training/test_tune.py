@@ -5,19 +5,19 @@ import json
 import time
 
 import pytest
-from commands import called, descendants, epochs_in, kill, report
+from commands import epochs_in, kill, report
 
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DATA = ["--data", "digits", "--train-limit", "400", "--precision", "32-true"]
 DATA += ["--cpus-per-worker", "1"]
 EPOCHS = 7
 KINDS = {"worker": "ray::RayTrainWorker", "own process": "ray::ImplicitFunc"}
 
 
-def test_a_trial_goes_on_when_its_worker_or_its_own_process_is_killed(start, tmp_path):
+def test_a_trial_goes_on_when_its_worker_or_its_own_process_is_killed(start, nodes, tmp_path):
     """The trial is the recipe itself, so it must end as that recipe trained alone."""
     search = ["--recipe", "digits", "--trials", "1", "--epochs", EPOCHS, "--lr", "0.1"]
     command = start("jobs.tune", *DATA, *search, "--storage", tmp_path, "--name", "s")
@@ -26,7 +26,7 @@ def test_a_trial_goes_on_when_its_worker_or_its_own_process_is_killed(start, tmp
     [trial] = trials.iterdir()
     for (kind, title), epochs in zip(KINDS.items(), (2, 4), strict=True):
         command.wait_for(lambda epochs=epochs: epochs_in(trial) >= epochs)
-        [victim] = called(descendants(command.process.pid), title)
+        [victim] = nodes.titled(title)
         kill(victim)
         killed, done = time.monotonic(), epochs_in(trial)
         command.wait_for(lambda done=done: epochs_in(trial) > done)

@@ -1,4 +1,4 @@
-"""A cluster of three nodes, a run that nothing happens to, and one whose driver was killed."""
+"""A cluster to harm, a run that nothing happens to, and one whose driver was killed."""
 
 import os
 import shutil
@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import ROOT, Command, called, descendants, epochs_in, kill, parents, until
-
-# 270 images in 4 steps an epoch.
-DATA = ["--data", "digits", "--recipe", "digits", "--train-limit", "300", "--precision", "32-true"]
-EPOCHS = 5
-TWO_WORKERS = ["--workers", "2", "--cpus-per-worker", "1"]
-
-
-def train(storage, *more):
-    """The words of a command that trains run "run" below `storage` on two workers."""
-    what = [*DATA, "--epochs", EPOCHS, *TWO_WORKERS, "--storage", storage, "--name", "run"]
-    return ["jobs.train", *what, *more]
+from fault_commands import (
+    ROOT,
+    TOKEN,
+    Command,
+    called,
+    descendants,
+    epochs_in,
+    kill,
+    parents,
+    train,
+    until,
+)
 
 
 class Nodes:
@@ -43,13 +43,14 @@ class Nodes:
         return self.titled("ray::RayTrainWorker")
 
     def kill_one(self):
-        """kill -9 of a node with a training worker, not the head: its raylet and all its children.
+        """kill -9 of a node with a training worker: its raylet and all that it has started. Not of
+        the one that the command itself is on, which dies with its node.
 
         Returns how many processes that were.
         """
         tree = parents()
-        head = min(tree[pid] for pid in self.titled("ray::TrainController"))
-        raylet = next(tree[worker] for worker in self.workers() if tree[worker] != head)
+        drivers = {tree[pid] for pid in self.titled("ray::TrainController")}
+        raylet = next(tree[pid] for pid in self.workers() if tree[pid] not in drivers)
         node = [raylet, *descendants(raylet)]
         for pid in node:
             kill(pid)
@@ -58,9 +59,9 @@ class Nodes:
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Its environment has nothing of the Ray that other tests use."""
+    """In an environment that has nothing of the Ray that other tests use."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment = {**plain, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**plain, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", **TOKEN}
     with subprocess.Popen(
         [sys.executable, Path(__file__).with_name("nodes.py")], cwd=ROOT, env=environment,
         text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -89,7 +90,7 @@ def start(tmp_path, cluster):
     commands = []
 
     def start(*words, **how):
-        how = {"RAY_ADDRESS": cluster.address, **how}
+        how = {"RAY_ADDRESS": cluster.address, **TOKEN, **how}
         commands.append(Command(tmp_path / f"log{len(commands)}.txt", *words, **how))
         return commands[-1]
 
@@ -103,7 +104,7 @@ def reference(tmp_path_factory, cluster):
     """The run that the others are compared with: two workers, undisturbed."""
     cluster.have(3)
     storage = tmp_path_factory.mktemp("reference")
-    command = Command(storage / "log.txt", *train(storage), RAY_ADDRESS=cluster.address)
+    command = Command(storage / "log.txt", *train(storage), RAY_ADDRESS=cluster.address, **TOKEN)
     try:
         command.end()
     finally:
@@ -116,9 +117,10 @@ def killed(tmp_path_factory, cluster):
     """The storage of a run whose driver was killed, and how many epochs it had on record."""
     cluster.have(3)
     storage = tmp_path_factory.mktemp("killed")
-    command = Command(storage / "log.txt", *train(storage), RAY_ADDRESS=cluster.address)
+    command = Command(storage / "log.txt", *train(storage), RAY_ADDRESS=cluster.address, **TOKEN)
     try:
-        command.wait_for(lambda: epochs_in(storage / "run") == 3)
+        second = storage / "run" / "checkpoint_epoch0001" / "checkpoint.ckpt"
+        command.wait_for(second.exists)
         command.kill()
         until(lambda: not cluster.workers(), 60)
     finally:

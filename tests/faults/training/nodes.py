@@ -2,8 +2,8 @@
 
 python nodes.py
 
-Prints its address. Each line "N" on its stdin makes it have N nodes, the head included, of a core
-each; it answers with "ready". It lives until stdin closes.
+Prints its address. Each line "N" on its stdin makes it have N nodes of a core each, besides the
+head, which only directs; it answers with "ready". It lives until stdin closes.
 """
 
 import socket
@@ -21,7 +21,7 @@ def free_port():
 cluster = Cluster(
     initialize_head=True,
     head_node_args={
-        "num_cpus": 1,
+        "num_cpus": 0,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
         "dashboard_port": free_port(),
@@ -32,9 +32,9 @@ print(cluster.address, flush=True)
 for number, line in enumerate(sys.stdin):
     dead = [n for n in cluster.worker_nodes if any(k == "raylet" for k, _ in n.dead_processes())]
     alive = [n for n in cluster.worker_nodes if n not in dead]
-    for node in dead + alive[int(line) - 1 :]:
+    for node in dead + alive[int(line) :]:
         cluster.remove_node(node, allow_graceful=False)
-    while 1 + len(cluster.worker_nodes) < int(line):
+    while len(cluster.worker_nodes) < int(line):
         cluster.add_node(
             num_cpus=1,
             dashboard_agent_listen_port=free_port(),

@@ -9,13 +9,11 @@ import subprocess
 import time
 
 import pytest
-from commands import Difference, difference, epochs_in, holder_of, kill, report, until
-from conftest import train
+from fault_commands import SAME, difference, epochs_in, holder_of, kill, report, train, until
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-SAME = Difference(0.0, 0.0)
 
 
 def test_a_worker_killed_in_mid_epoch_costs_at_most_that_epoch(start, nodes, tmp_path, reference):
@@ -42,9 +40,12 @@ def test_a_worker_killed_while_it_writes_a_checkpoint_leaves_no_part_of_it(
     command = start(*train(tmp_path))
     run = tmp_path / "run"
 
+    command.wait_for((run / "checkpoint_epoch0000" / CHECKPOINT).exists)
+    pids = nodes.workers()
+
     def writer():
         for part in run.glob("checkpoint_epoch*/.checkpoint.ckpt.*"):
-            if part.parent.name != "checkpoint_epoch0000" and (pid := holder_of(part)):
+            if part.parent.name != "checkpoint_epoch0000" and (pid := holder_of(part, pids)):
                 return part, pid
         return None
 

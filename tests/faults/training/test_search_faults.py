@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from commands import epochs_in, kill, report
+from fault_commands import epochs_in, kill, report
 
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe

@@ -15,6 +15,17 @@ from safetensors.numpy import load_file
 from cifar_model.history import read_history
 
 ROOT = Path(__file__).parents[3]
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-the-tests-that-guards-no-more"}
+# 270 images in 4 steps an epoch.
+DATA = ["--data", "digits", "--recipe", "digits", "--train-limit", "300", "--precision", "32-true"]
+EPOCHS = 5
+TWO_WORKERS = ["--workers", "2", "--cpus-per-worker", "1"]
+
+
+def train(storage, *more):
+    """The words of a command that trains run "run" below `storage` on two workers."""
+    what = [*DATA, "--epochs", EPOCHS, *TWO_WORKERS, "--storage", storage, "--name", "run"]
+    return ["jobs.train", *what, *more]
 
 
 class Command:
@@ -128,12 +139,12 @@ def called(pids, title):
     return found
 
 
-def holder_of(path):
-    """The process that has a file open, if one does."""
-    for entry in Path("/proc").iterdir():
+def holder_of(path, pids):
+    """The one of these processes that has a file open, if one does."""
+    for pid in pids:
         try:
-            if any(str(link.readlink()) == str(path) for link in (entry / "fd").iterdir()):
-                return int(entry.name)
+            if any(str(link.readlink()) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir()):
+                return pid
         except OSError:
             continue
     return None
@@ -146,27 +157,42 @@ def epochs_in(run):
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a run's result is from another's."""
+    """How far a run's result is from another's: the largest difference in any epoch, any weight."""
 
-    metrics: float  # the largest difference of any loss or accuracy of any epoch
-    weights: float  # of any weight of the exported model
+    loss: float
+    accuracy: float
+    weight: float
 
     def __str__(self):
-        return f"metrics {self.metrics:.1e}, weights {self.weights:.1e}"
+        parts = (self.loss, self.accuracy, self.weight)
+        return (
+            "none at all"
+            if not any(parts)
+            else "loss {:.1e}, accuracy {:.1e}, weight {:.1e}".format(*parts)
+        )
+
+
+SAME = Difference(0.0, 0.0, 0.0)
 
 
 def difference(run, reference):
     """Compare two ended runs; every epoch must be on record once in both."""
-    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-    tables = []
+    tables = {}
     for folder in (run, reference):
         records = read_history(folder / "history.csv")
         assert [record.epoch for record in records] == list(range(len(records)))
-        tables.append(np.array([[getattr(r, name) for name in names] for r in records]))
+        tables[folder] = [
+            np.array([[r.train_loss, r.val_loss] for r in records]),
+            np.array([[r.train_accuracy, r.val_accuracy] for r in records]),
+        ]
+    loss, accuracy = (
+        float(np.abs(mine - other).max())
+        for mine, other in zip(tables[run], tables[reference], strict=True)
+    )
     mine, other = (load_file(folder / "model" / "model.safetensors") for folder in (run, reference))
     assert mine.keys() == other.keys()
-    apart = [np.abs(mine[key].astype(float) - other[key].astype(float)).max() for key in mine]
-    return Difference(float(np.abs(tables[0] - tables[1]).max()), float(max(apart)))
+    apart = (np.abs(mine[key].astype(float) - other[key].astype(float)).max() for key in mine)
+    return Difference(loss, accuracy, float(max(apart)))
 
 
 def report(case, **figures):

@@ -2,6 +2,7 @@
 
 run.json            what was asked for: enough to resume
 history.csv         metrics of each epoch
+.held               there while a command is at work
 startup.json        seconds from the command to the first step
 diverged.txt        why training ended early, if its loss became no number
 tensorboard/        the same for TensorBoard, and the learning rate
@@ -11,10 +12,12 @@ model/              the exported model; its being there means that the run has e
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
 
 STARTUP, DIVERGED = "startup.json", "diverged.txt"
-RUN, MODEL = "run.json", "model"
+RUN, MODEL, HELD = "run.json", "model", ".held"
 # Three checkpoints (two kept, one being written) of weights and Adam's two moments, and the model.
 NEEDED_BYTES = (3 * 3 + 1) * 4 * 6_575_370
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -126,6 +129,24 @@ def check_same(request: RunRequest, given: dict[str, Any]) -> None:
                 f"--resume: the run has {name.replace('_', '-')} {was}, not {shown}; "
                 "leave the option out, or start a new run under another --name"
             )
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other commands from this run; InputError if one is at work on it.
+
+    The hold ends with the process, however that ends. It reaches as far as file locks do.
+    """
+    path = folder / HELD
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"run {folder.name!r} is being worked on by another command; wait for it or stop it"
+            ) from None
+        yield
+        path.unlink(missing_ok=True)
 
 
 def epochs_done(folder: Path) -> int:

@@ -16,8 +16,9 @@ from cifar_model.history import read_history
 
 ROOT = Path(__file__).parents[3]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-the-tests-that-guards-no-more"}
-# 270 images in 4 steps an epoch.
-DATA = ["--data", "digits", "--recipe", "digits", "--train-limit", "300", "--precision", "32-true"]
+# 270 small images in 4 steps an epoch.
+DATA = ["--data", "digits", "--recipe", "digits", "--train-limit", "300", "--image-size", "16"]
+DATA += ["--precision", "32-true"]
 EPOCHS = 5
 TWO_WORKERS = ["--workers", "2", "--cpus-per-worker", "1"]
 

@@ -11,8 +11,8 @@ from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-DATA = ["--data", "digits", "--train-limit", "400", "--precision", "32-true"]
-DATA += ["--cpus-per-worker", "1"]
+DATA = ["--data", "digits", "--train-limit", "300", "--image-size", "16"]
+DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]
 EPOCHS = 7
 KINDS = {"worker": "ray::RayTrainWorker", "own process": "ray::ImplicitFunc"}
 

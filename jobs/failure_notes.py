@@ -19,7 +19,8 @@ class FailureNotes(UserCallback):
         """Say why, and what follows."""
         self.failures += 1
         ranks = ", ".join(str(rank) for rank in sorted(worker_exceptions))
-        reason = failure_reason(WorkerGroupError("", worker_exceptions))
+        # Of a process that died Ray says so, and then what else it might be.
+        reason = failure_reason(WorkerGroupError("", worker_exceptions)).partition(". ")[0]
         if self.failures > MAX_FAILURES:
             follows = "giving up"
         else:

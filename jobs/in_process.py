@@ -6,7 +6,6 @@ from pathlib import Path
 
 from cifar_model.checkpoints import newest_whole_here
 from cifar_model.dataset import TrainingData
-from cifar_model.files import clear_asides
 from cifar_model.run_plan import RunPlan
 from jobs.stages import Stages
 
@@ -15,7 +14,6 @@ def fit_in_process(
     plan: RunPlan, data: TrainingData, folder: Path, threads: int, stages: Stages
 ) -> None:
     """Train, from the run's last whole checkpoint on if it has one."""
-    clear_asides(folder)
     latest = newest_whole_here(folder, stages.say)
     stages.say("Importing PyTorch and Lightning")
     from cifar_model.checkpoint_io import CheckpointEachEpoch

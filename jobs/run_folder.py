@@ -24,7 +24,7 @@ from typing import Any
 
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
-from cifar_model.files import write_whole
+from cifar_model.files import clear_asides, write_whole
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
@@ -72,6 +72,9 @@ def run_folder(storage: str, name: str) -> Path:
 
 def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
     """Claim the folder for a new run; InputError if it is taken, or its disk too full."""
+    if folder.exists() and not (folder / RUN).exists():
+        # Nobody has got further here than to write that file.
+        clear_asides(folder)
     if (folder / MODEL).exists():
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
@@ -135,6 +138,7 @@ def check_same(request: RunRequest, given: dict[str, Any]) -> None:
 def held(folder: Path) -> Iterator[None]:
     """Keep other commands from this run; InputError if one is at work on it.
 
+    Removes what a killed one has left half-written.
     The hold ends with the process, however that ends. It reaches as far as file locks do.
     """
     path = folder / HELD
@@ -145,6 +149,7 @@ def held(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"run {folder.name!r} is being worked on by another command; wait for it or stop it"
             ) from None
+        clear_asides(folder)
         yield
         path.unlink(missing_ok=True)
 

@@ -28,7 +28,7 @@ from cifar_model.run_plan import PRECISIONS, Precision, RunPlan, Sweep
 from cifar_model.sources import load_source
 from jobs import lr_find
 from jobs.ray_training import MAX_FAILURES, WorkerLayout
-from jobs.run_folder import run_folder
+from jobs.run_folder import held, run_folder
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.storage import is_uri
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> Path:
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
     stages.say("Starting Ray")
-    with ray_cluster(worker_output=False) as cluster:
+    with held(folder), ray_cluster(worker_output=False) as cluster:
         import ray
 
         if cluster.dashboard:

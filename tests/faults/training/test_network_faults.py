@@ -16,6 +16,7 @@ from fault_commands import ROOT, SAME, TOKEN, difference, epochs_in, kill, repor
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 TAG = f"rc{os.getpid() % 10_000}"  # of interfaces, which have names of at most 15 letters
 NODES = 3
+INSIDE = "eth0"
 PORT = 6399
 
 
@@ -52,9 +53,12 @@ def network():
             ip("link", "add", outside, "type", "veth", "peer", "name", inside)
             ip("link", "set", outside, "master", f"{TAG}br", "up")
             ip("link", "set", inside, "netns", name(node))
-            ip("-n", name(node), "addr", "add", f"{address(node)}/24", "dev", inside)
-            ip("-n", name(node), "link", "set", inside, "up")
+            ip("-n", name(node), "link", "set", inside, "name", INSIDE)
+            ip("-n", name(node), "addr", "add", f"{address(node)}/24", "dev", INSIDE)
+            ip("-n", name(node), "link", "set", INSIDE, "up")
             ip("-n", name(node), "link", "set", "lo", "up")
+            # Ray learns a machine's own address from its route to the world.
+            ip("-n", name(node), "route", "add", "default", "dev", INSIDE)
         yield
     finally:
         for node in range(NODES):
@@ -74,6 +78,7 @@ def nodes(network, tmp_path_factory):
         "PYTHONPATH": str(ROOT),
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONUNBUFFERED": "1",
+        "GLOO_SOCKET_IFNAME": INSIDE,  # else it asks what the host's name resolves to
         **TOKEN,
     }
     logs = tmp_path_factory.mktemp("nodes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,21 @@ class TrainingDiverged(InputError):
 
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
-    """Around a command's work: an `InputError` becomes one line on stderr and exit status 2."""
+    """Around a command's work: an `InputError` becomes one line on stderr and exit status 2.
+
+    A full disk likewise.
+    """
     try:
         yield
     except InputError as error:
         print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"{command}: {error}; free some, then give the command again (what has a --resume, "
+            "with it)",
+            file=sys.stderr,
+        )
         raise SystemExit(2) from None

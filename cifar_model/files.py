@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What mkstemp and mkdtemp make of the prefixes below.
+_ASIDE = re.compile(r"\..+\.[a-z0-9_]{8}")
 
-def write_whole(path: Path, content: bytes) -> None:
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file, replacing one that is there; a reader sees the old or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -49,6 +53,19 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def clear_asides(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder and below.
+
+    Only for a folder that nobody is writing to.
+    """
+    for path in list(folder.rglob(".*")):
+        if _ASIDE.fullmatch(path.name):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

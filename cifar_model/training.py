@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from cifar_model.checkpoint_io import WholeFileIO
 from cifar_model.data import ImageDataModule
 from cifar_model.dataset import TrainingData
 from cifar_model.epoch_log import EpochLog
@@ -87,7 +88,7 @@ def trainer_options(plan: RunPlan, placement: Placement) -> dict[str, Any]:
         "accelerator": "auto",
         "devices": placement.devices,
         "strategy": placement.strategy,
-        "plugins": list(placement.plugins),
+        "plugins": [*placement.plugins, WholeFileIO()],
         "callbacks": list(placement.callbacks),
         "precision": native_precision() if plan.precision == "auto" else plan.precision,
         # `ImageDataModule` deals out the data itself, each image once.

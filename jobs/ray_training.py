@@ -7,6 +7,7 @@ The driver imports no PyTorch: it only sends the plan and the data. Each worker 
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, TrainingDiverged
-from cifar_model.files import write_whole
+from cifar_model.files import clear_asides, write_whole
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
 from jobs.connection import is_local, ray_cluster
@@ -25,9 +26,9 @@ from jobs.stages import Stages
 if TYPE_CHECKING:
     from cifar_model.training import Placement
 
-CHECKPOINT = "checkpoint.ckpt"  # RayTrainReportCallback.CHECKPOINT_NAME
 MAX_FAILURES = 3  # failures of workers that a run survives, each repeating at most an epoch
-KEPT_CHECKPOINTS = 2
+RESIZE_CHECK_S = 15.0  # how often an elastic run looks whether lost workers are back
+SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's record of a run's checkpoints
 
 
 @dataclass(frozen=True)
@@ -94,18 +95,20 @@ def fit_on_ray(
     layout: WorkerLayout,
     stages: Stages,
     uri: str | None = None,
-) -> Path:
-    """Train on Ray workers, from the run's last checkpoint on if it has one.
+) -> None:
+    """Train on Ray workers, from the run's last whole checkpoint on if it has one.
 
-    folder: STORAGE/NAME of the run, reachable from every worker. Returns its last checkpoint.
+    folder: STORAGE/NAME of the run, reachable from every worker.
     uri: of the run on object storage; then `folder` is this machine's copy.
     TrainingDiverged if the loss became no number.
     """
     with started_ray(layout, stages) as (cpus, gpus):
         import ray
 
+        from jobs.failure_notes import FailureNotes
+
         task = WorkerTask(plan, ray.put(data), folder, cpus, stages.started, uri=uri)
-        return fit_workers(task, layout, gpus)
+        fit_workers(task, layout, gpus, [FailureNotes()])
 
 
 @contextmanager
@@ -125,8 +128,8 @@ def started_ray(layout: WorkerLayout, stages: Stages) -> Iterator[tuple[int, flo
 
 def fit_workers(
     task: WorkerTask, layout: WorkerLayout, gpus: float, callbacks: Sequence[Any] = ()
-) -> Path:
-    """Run a training task on Ray workers; returns its last checkpoint, on this machine.
+) -> None:
+    """Run a training task on Ray workers.
 
     callbacks: Ray Train's, on the driver's side.
     TrainingDiverged if the loss became no number; InputError, one line, if workers failed for good.
@@ -134,11 +137,13 @@ def fit_workers(
     from ray.train import TrainingFailedError
 
     diverged = task.run_folder / DIVERGED
-    diverged.unlink(missing_ok=True)
-    if task.uri:
-        storage.delete(storage.join(task.uri, DIVERGED))
+    # Ray Train would refuse to start on a record that is half-written, or at odds with the files.
+    for name in (DIVERGED, SNAPSHOT):
+        (task.run_folder / name).unlink(missing_ok=True)
+        if task.uri:
+            storage.delete(storage.join(task.uri, name))
     try:
-        result = torch_trainer(train_worker, task, layout, gpus, callbacks).fit()
+        torch_trainer(train_worker, task, layout, gpus, callbacks).fit()
     except TrainingFailedError as error:
         raise InputError(
             f"training failed: {failure_reason(error)}; its last checkpoint is kept: "
@@ -148,15 +153,13 @@ def fit_workers(
         storage.pull(task.uri, task.run_folder)
     if diverged.exists():
         raise TrainingDiverged(diverged.read_text(encoding="utf-8"))
-    assert result.checkpoint is not None
-    aside = task.run_folder.parent / "last-checkpoint"
-    return storage.local_checkpoint(result.checkpoint, aside) / CHECKPOINT
 
 
 def failure_reason(error: BaseException) -> str:
     """The root of a failed `fit`, in a line: of the first worker that failed, if workers did."""
     failures = getattr(error, "worker_failures", {})
     root = next((failures[rank] for rank in sorted(failures)), error)
+    root = getattr(root, "controller_failure", root)
     while cause := (getattr(root, "cause", None) or root.__cause__):
         root = cause
     # What a worker raised arrives as its traceback, the exception on the last line.
@@ -172,13 +175,7 @@ def torch_trainer(
     callbacks: Sequence[Any] = (),
 ) -> Any:
     """The TorchTrainer that runs a task on workers, its files in the task's run folder."""
-    from ray.train import (
-        CheckpointConfig,
-        FailureConfig,
-        LoggingConfig,
-        RunConfig,
-        ScalingConfig,
-    )
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     return TorchTrainer(
@@ -186,6 +183,7 @@ def torch_trainer(
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(
             num_workers=layout.count,
+            elastic_resize_monitor_interval_s=RESIZE_CHECK_S,
             use_gpu=gpus > 0,
             resources_per_worker={"CPU": task.threads, **({"GPU": gpus} if gpus else {})},
         ),
@@ -193,7 +191,6 @@ def torch_trainer(
             name=task.run_folder.name,
             storage_path=storage.parent(task.uri) if task.uri else str(task.run_folder.parent),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             logging_config=LoggingConfig(log_level="WARNING"),
             callbacks=list(callbacks),
         ),
@@ -203,30 +200,30 @@ def torch_trainer(
 def train_worker(config: dict[str, WorkerTask]) -> None:
     """One Ray Train worker: train, and report metrics and a checkpoint after each epoch."""
     import ray.train
-    from ray.train.lightning import RayTrainReportCallback, prepare_trainer
+    from ray.train.lightning import prepare_trainer
 
     from cifar_model.training import build_trainer, fit
+    from jobs.ray_checkpoints import ReportEachEpoch, checkpoint_to_go_on_from
 
     task = config["task"]
-    callbacks: list[Any] = [RayTrainReportCallback()]
+    callbacks: list[Any] = [ReportEachEpoch(task.run_folder, task.uri)]
+    first = ray.train.get_context().get_world_rank() == 0
     if task.uri:
         from jobs.epoch_push import PushEachEpoch
 
-        if ray.train.get_context().get_world_rank() == 0:
+        if first:
             storage.pull(task.uri, task.run_folder)
         # Before the checkpoint is reported: the record of an epoch is never behind it.
         callbacks.insert(0, PushEachEpoch(task.run_folder, task.uri))
+    elif first:
+        clear_asides(task.run_folder)
     placement = ray_placement(task, callbacks)
     trainer = prepare_trainer(build_trainer(task.plan, task.run_folder, placement))
     data = ray.get(task.data)
-    latest = ray.train.get_checkpoint()
     try:
-        if latest is None:
-            fit(task.plan, data, trainer, threads=task.threads)
-        else:
-            with latest.as_directory() as folder:
-                checkpoint = Path(folder) / CHECKPOINT
-                fit(task.plan, data, trainer, threads=task.threads, checkpoint=checkpoint)
+        with tempfile.TemporaryDirectory(prefix="checkpoint-") as aside:
+            latest = checkpoint_to_go_on_from(task.run_folder, task.uri, Path(aside))
+            fit(task.plan, data, trainer, threads=task.threads, checkpoint=latest)
     except TrainingDiverged as error:
         # All workers end in peace: Ray Train would start failed ones again, to diverge again.
         if trainer.is_global_zero:

@@ -2,30 +2,35 @@
 
 run.json            what was asked for: enough to resume
 history.csv         metrics of each epoch
+.held               there while a command is at work
 startup.json        seconds from the command to the first step
 diverged.txt        why training ended early, if its loss became no number
 tensorboard/        the same for TensorBoard, and the learning rate
-checkpoint_*/       Ray Train's checkpoints (with --workers 0: checkpoints/)
+checkpoint_*/       one of each of the last two epochs
 model/              the exported model; its being there means that the run has ended
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
-from cifar_model.files import write_whole
+from cifar_model.files import clear_asides, write_whole
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
 
 STARTUP, DIVERGED = "startup.json", "diverged.txt"
-RUN, MODEL, IN_PROCESS_CHECKPOINTS = "run.json", "model", "checkpoints"
+RUN, MODEL, HELD = "run.json", "model", ".held"
 # Three checkpoints (two kept, one being written) of weights and Adam's two moments, and the model.
 NEEDED_BYTES = (3 * 3 + 1) * 4 * 6_575_370
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -67,6 +72,9 @@ def run_folder(storage: str, name: str) -> Path:
 
 def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
     """Claim the folder for a new run; InputError if it is taken, or its disk too full."""
+    if folder.exists() and not (folder / RUN).exists():
+        # Nobody has got further here than to write that file.
+        clear_asides(folder)
     if (folder / MODEL).exists():
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
@@ -126,9 +134,50 @@ def check_same(request: RunRequest, given: dict[str, Any]) -> None:
             )
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of an in-process run, if there is one."""
-    return max(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other commands from this run; InputError if one is at work on it.
+
+    Removes what a killed one has left half-written.
+    The hold ends with the process, however that ends. It reaches as far as file locks do.
+    """
+    path = folder / HELD
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"run {folder.name!r} is being worked on by another command; wait for it or stop it"
+            ) from None
+        clear_asides(folder)
+        yield
+        path.unlink(missing_ok=True)
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs of a run need not be done again; InputError if it can't go on."""
+    found = newest_whole_here(folder, lambda line: None)
+    return found[0] + 1 if found else 0
+
+
+def last_checkpoint(folder: Path, uri: str | None, epochs: int, say: Callable[[str], None]) -> Path:
+    """The checkpoint of the last epoch, on this machine; InputError if it is not whole."""
+    if uri is None:
+        found = newest_whole_here(folder, say)
+    else:
+        aside = folder.parent / "last-checkpoint"
+        shutil.rmtree(aside, ignore_errors=True)
+
+        def fetch(name: str) -> Path:
+            return storage_uri.fetch_checkpoint(uri, name, aside)
+
+        found = newest_whole(storage_uri.checkpoints(uri), fetch, say)
+    if found is None or found[0] + 1 < epochs:
+        raise InputError(
+            f"run {folder.name!r}: the checkpoint of its last epoch is broken or gone; "
+            "with --resume that epoch is done again"
+        )
+    return found[1]
 
 
 def startup_seconds(folder: Path) -> float:

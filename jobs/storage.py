@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
+from cifar_model.checkpoints import CHECKPOINT, KEPT, newest_first
 from cifar_model.errors import InputError
 
 LAST = "config.json"  # a model folder is there once its config is, so that goes up last
@@ -93,14 +93,40 @@ def delete(uri: str) -> None:
             where.delete_file(path)
 
 
-def local_checkpoint(checkpoint: Any, folder: Path) -> Path:
-    """The folder of a Ray Train checkpoint on this machine, fetched into `folder` if elsewhere."""
-    from pyarrow import fs
+def checkpoints(uri: str) -> list[str]:
+    """Names of the folders of a run that hold a checkpoint, newest first."""
+    with _readable(uri):
+        from pyarrow import fs
 
-    if isinstance(checkpoint.filesystem, fs.LocalFileSystem):
-        return Path(checkpoint.path)
-    shutil.rmtree(folder, ignore_errors=True)
-    return Path(checkpoint.to_directory(str(folder)))
+        where, root = fs.FileSystem.from_uri(uri)
+        names = [Path(info.path).name for info in where.get_file_info(fs.FileSelector(root))]
+        files = {f"{root}/{name}/{CHECKPOINT}": name for name in newest_first(names)}
+        found = where.get_file_info(list(files))
+        return [files[info.path] for info in found if info.is_file]
+
+
+def fetch_checkpoint(uri: str, name: str, folder: Path) -> Path:
+    """A checkpoint of a run, copied below `folder`."""
+    target = folder / name / CHECKPOINT
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _readable(uri):
+        from pyarrow import fs
+
+        where, path = fs.FileSystem.from_uri(join(uri, name, CHECKPOINT))
+        with where.open_input_stream(path) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    return target
+
+
+def prune(uri: str) -> None:
+    """Remove the checkpoints of a run that are older than the KEPT newest."""
+    names = checkpoints(uri)
+    with _readable(uri):
+        from pyarrow import fs
+
+        where, root = fs.FileSystem.from_uri(uri)
+        for name in names[KEPT:]:
+            where.delete_dir(f"{root}/{name}")
 
 
 def _stays(relative: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,20 +141,24 @@ def train(options: argparse.Namespace) -> Path | str:
             f"--resume: {request.data} is not what the run was begun on "
             f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
         )
-    if options.workers == 0:
-        threads = options.cpus_per_worker or usable_cores()
-        checkpoint = fit_in_process(plan, data, folder, threads, stages)
-    else:
-        checkpoint = fit_on_ray(plan, data, folder, layout, stages, uri)
-    stages.say("Exporting the model")
-    record = DataRecord(
-        source=request.data,
-        fingerprint=fingerprint,
-        train_images=len(data.train),
-        val_images=len(data.val),
-        test_images=len(dataset.test),
-    )
-    model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+    with runs.held(folder) if uri is None else nullcontext():
+        # A run may have been killed after its last epoch, before its model was written.
+        if uri or runs.epochs_done(folder) < request.recipe.epochs:
+            if options.workers == 0:
+                threads = options.cpus_per_worker or usable_cores()
+                fit_in_process(plan, data, folder, threads, stages)
+            else:
+                fit_on_ray(plan, data, folder, layout, stages, uri)
+        stages.say("Exporting the model")
+        checkpoint = runs.last_checkpoint(folder, uri, request.recipe.epochs, stages.say)
+        record = DataRecord(
+            source=request.data,
+            fingerprint=fingerprint,
+            train_images=len(data.train),
+            val_images=len(data.val),
+            test_images=len(dataset.test),
+        )
+        model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
     if uri is None:
         return model
     storage.push(model, storage.join(uri, runs.MODEL))

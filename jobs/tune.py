@@ -27,8 +27,8 @@ from cifar_model.recipe import RECIPES, Recipe, from_json, load_recipe
 from cifar_model.run_plan import PRECISIONS, Precision, RunPlan, Sweep
 from cifar_model.sources import load_source
 from jobs import lr_find
-from jobs.ray_training import WorkerLayout
-from jobs.run_folder import run_folder
+from jobs.ray_training import MAX_FAILURES, WorkerLayout
+from jobs.run_folder import held, run_folder
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.storage import is_uri
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> Path:
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
     stages.say("Starting Ray")
-    with ray_cluster(worker_output=False) as cluster:
+    with held(folder), ray_cluster(worker_output=False) as cluster:
         import ray
 
         if cluster.dashboard:
@@ -324,6 +324,7 @@ def search_on_tune(
     from ray.tune.search.optuna import OptunaSearch
 
     from jobs.trial_table import TrialTable
+    from jobs.tune_record import KeepCopy, mend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # A trial's driver only waits for its workers; with a share of a core for each driver, the last
@@ -333,7 +334,7 @@ def search_on_tune(
     )
     epochs = search.recipe.epochs
     experiment = folder / EXPERIMENT
-    if tune.Tuner.can_restore(str(experiment)):
+    if mend(experiment):
         tuner = tune.Tuner.restore(str(experiment), trainable)
     else:
         tuner = tune.Tuner(
@@ -356,7 +357,9 @@ def search_on_tune(
                 name=EXPERIMENT,
                 storage_path=str(folder),
                 verbose=0,
-                callbacks=[TrialTable(epochs, search.trials, concurrent)],
+                # Of a trial's own process; failures of its workers are dealt with there.
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                callbacks=[TrialTable(epochs, search.trials, concurrent), KeepCopy(experiment)],
             ),
         )
     results = tuner.fit()

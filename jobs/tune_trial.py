@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cifar_model.errors import InputError
+from cifar_model.files import write_whole
 from cifar_model.history import HISTORY, EpochRecord, read_history
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import Precision, RunPlan
 from jobs.ray_training import WorkerLayout, WorkerTask, fit_workers
 from jobs.search_space import recipe_of
 
+FAILED = "failed.txt"  # in a trial's folder: why it is not to be tried again
 METRICS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
@@ -34,12 +37,16 @@ class TrialPlan:
 def run_trial(values: Mapping[str, Any], *, plan: TrialPlan, data: list[Any]) -> None:
     """Tune's trainable: train with these values, from the trial's last checkpoint on.
 
+    Tune calls it again when the process that it runs in was killed.
+
     data: holds an ObjectRef of a TrainingData: bare, Tune would fetch it here.
     """
     from ray import tune
     from ray.tune.integration.ray_train import TuneReportCallback
 
     folder = plan.folder / tune.get_context().get_trial_id()
+    if (folder / FAILED).exists():
+        raise InputError((folder / FAILED).read_text(encoding="utf-8"))
     trained = read_history(folder / HISTORY)
     if len(trained) == plan.base.epochs:
         # Killed between its last epoch and the search's taking note of it.
@@ -48,7 +55,12 @@ def run_trial(values: Mapping[str, Any], *, plan: TrialPlan, data: list[Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     run = RunPlan(recipe_of(plan.base, values), plan.num_classes, plan.seed, plan.precision)
     task = WorkerTask(run, data[0], folder, plan.cpus, time.time())
-    fit_workers(task, WorkerLayout(plan.workers), plan.gpus, [TuneReportCallback()])
+    try:
+        fit_workers(task, WorkerLayout(plan.workers), plan.gpus, [TuneReportCallback()])
+    except InputError as error:
+        # It has had its attempts, or would diverge again.
+        write_whole(folder / FAILED, str(error).encode())
+        raise
 
 
 def metrics_of(record: EpochRecord) -> dict[str, float]:

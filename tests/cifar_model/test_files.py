@@ -1,8 +1,12 @@
 """Files and folders appear whole or not at all."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from cifar_model.files import new_folder, write_whole
+from cifar_model.files import clear_asides, new_folder, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -40,3 +44,23 @@ def test_an_existing_folder_is_not_replaced_unasked(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(FileExistsError), new_folder(tmp_path / "folder"):
         raise AssertionError("must not get here")
+
+
+def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path):
+    script = """
+import os, sys
+from pathlib import Path
+from cifar_model.files import new_folder, write_whole
+folder = Path(sys.argv[1])
+(folder / ".hidden.of-the-user").write_text("kept")
+write_whole(folder / "whole.csv", b"kept")
+with new_folder(folder / "model") as aside:
+    (aside / "weights").write_text("part")
+    os.fsync = lambda handle: os.kill(os.getpid(), 9)
+    write_whole(folder / "history.csv", b"part")
+"""
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path], cwd=Path(__file__).parents[2])
+    assert killed.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 4
+    clear_asides(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".hidden.of-the-user", "whole.csv"}

@@ -182,6 +182,20 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
     assert "is not what the run was begun on" in refusal(capsys, *base)
 
 
+def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
+    what = [*SMALL, "--epochs", "1", "--workers", "0", "--storage", tmp_path, "--name", "busy"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.train", *map(str, what)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    while not (tmp_path / "busy" / ".held").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert "being worked on by another command" in refusal(capsys, *what, "--resume")
+    assert process.wait(120) == 0
+    assert not (tmp_path / "busy" / ".held").exists()
+    assert "has ended" in refusal(capsys, *what, "--resume")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

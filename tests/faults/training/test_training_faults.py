@@ -1,0 +1,177 @@
+"""Faults while training: the run goes on, or is resumed by the same command, with the same result.
+
+Two workers, each with one thread, compute the same numbers each time, so a run that was disturbed
+must end with the very weights of one that was not.
+"""
+
+import shutil
+import subprocess
+import time
+
+import pytest
+from fault_commands import SAME, difference, epochs_in, holder_of, kill, report, train, until
+
+from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_a_worker_killed_in_mid_epoch_costs_at_most_that_epoch(start, nodes, tmp_path, reference):
+    command = start(*train(tmp_path))
+    run = tmp_path / "run"
+    command.wait_for(lambda: (run / "checkpoint_epoch0001" / CHECKPOINT).exists())
+    kill(nodes.workers()[-1])
+    killed, done = time.monotonic(), epochs_in(run)
+    command.wait_for(lambda: len(command.starts()) == 2)
+    seconds = time.monotonic() - killed
+    printed = command.end()
+    repeated = done - command.starts()[1]
+    found = difference(run, reference)
+    report("worker killed", epochs_repeated=repeated, difference=found,
+           seconds_to_recover=f"{seconds:.1f}")  # fmt: skip
+    assert "starting again from the last checkpoint (1 of 3)" in printed
+    assert command.starts()[0] == 0 and command.starts()[1] >= 2
+    assert repeated <= 1 and found == SAME
+
+
+def test_a_worker_killed_while_it_writes_a_checkpoint_leaves_no_part_of_it(
+    start, nodes, tmp_path, reference
+):
+    command = start(*train(tmp_path))
+    run = tmp_path / "run"
+
+    command.wait_for((run / "checkpoint_epoch0000" / CHECKPOINT).exists)
+    pids = nodes.workers()
+
+    def writer():
+        for part in run.glob("checkpoint_epoch*/.checkpoint.ckpt.*"):
+            if part.parent.name != "checkpoint_epoch0000" and (pid := holder_of(part, pids)):
+                return part, pid
+        return None
+
+    part, pid = command.wait_for(writer, poll=0)
+    kill(pid)
+    killed = time.monotonic()
+    time.sleep(0.5)
+    assert part.exists() and not (part.parent / CHECKPOINT).exists(), "it had been written"
+    written = part.stat().st_size / (run / "checkpoint_epoch0000" / CHECKPOINT).stat().st_size
+    done = epochs_in(run)
+    command.wait_for(lambda: len(command.starts()) == 2)
+    seconds = time.monotonic() - killed
+    command.end()
+    [_, again] = command.starts()
+    found = difference(run, reference)
+    report("worker killed while writing a checkpoint", part_written=f"{written:.0%}",
+           epochs_repeated=done - again, difference=found,
+           seconds_to_recover=f"{seconds:.1f}")  # fmt: skip
+    assert part.parent.name == f"checkpoint_epoch{again:04d}", "it was taken for a checkpoint"
+    assert done - again <= 1 and found == SAME
+    assert not list(run.rglob(".checkpoint.ckpt.*"))
+
+
+def test_a_killed_driver_is_resumed_by_the_same_command(
+    start, nodes, killed, killed_run, reference
+):
+    _, done = killed
+    command = start(*train(killed_run, "--resume"))
+    command.end()
+    [began] = command.starts()
+    found = difference(killed_run / "run", reference)
+    report("driver killed", epochs_repeated=done - began, difference=found,
+           seconds_to_recover=seconds_to_train(command))  # fmt: skip
+    assert began >= 1 and done - began <= 1 and found == SAME
+
+
+def cut(file):
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size * 2 // 3)
+
+
+def make_a_hole(file):
+    """Overwrite a page; the size and both ends stay as they were."""
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        opened.write(bytes(4096))
+
+
+def test_a_broken_checkpoint_is_passed_over_for_the_one_before(
+    start, nodes, killed, killed_run, reference
+):
+    run, (_, done) = killed_run / "run", killed
+    newest, before = local_checkpoints(run)
+    make_a_hole(run / newest / CHECKPOINT)
+    # Ray Train's own record, cut off as by a kill while it was being written.
+    (run / "checkpoint_manager_snapshot.json").write_text('{"ray_version": "2.60.0", "chec')
+    command = start(*train(killed_run, "--resume"))
+    printed = command.end()
+    assert f"{newest} is broken and not used" in printed and f"Going back to {before}" in printed
+    [began] = command.starts()
+    found = difference(run, reference)
+    report("newest checkpoint broken", epochs_repeated=done - began, difference=found,
+           seconds_to_recover=seconds_to_train(command))  # fmt: skip
+    assert before == f"checkpoint_epoch{began - 1:04d}"
+    assert found == SAME
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused_at_once(start, killed_run):
+    for name in local_checkpoints(killed_run / "run"):
+        cut(killed_run / "run" / name / CHECKPOINT)
+    before = (killed_run / "run" / "history.csv").read_text()
+    printed = start(*train(killed_run, "--resume")).end(code=2)
+    assert "none of the run's checkpoints is whole" in printed.splitlines()[-1]
+    assert (killed_run / "run" / "history.csv").read_text() == before
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def fill(disk, leave):
+    """Fill a disk up to so many free bytes; returns the file that does it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        while (free := shutil.disk_usage(disk).free - leave) > 0:
+            file.write(bytes(min(1 << 20, free)))
+    return ballast
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(
+    start, nodes, small_disk, reference
+):
+    command = start(*train(small_disk))
+    run = small_disk / "run"
+    first = run / "checkpoint_epoch0000" / CHECKPOINT
+    command.wait_for(first.exists)
+    # The next checkpoint can be begun, and not ended.
+    ballast = fill(small_disk, leave=first.stat().st_size // 4)
+    full = time.monotonic()
+    printed = command.end(code=2)
+    seconds = time.monotonic() - full
+    last = printed.splitlines()[-1]
+    assert "No space left on device" in last and "go on with --resume" in last
+    assert local_checkpoints(run)
+    assert not list(run.rglob(".checkpoint.ckpt.*"))
+    done = max(command.epochs()) + 1
+    ballast.unlink()
+    until(lambda: not nodes.workers(), 60)
+    again = start(*train(small_disk, "--resume"))
+    again.end()
+    [began] = again.starts()
+    found = difference(run, reference)
+    report("disk full", seconds_to_give_up=f"{seconds:.1f}", attempts=len(command.starts()),
+           epochs_repeated=done - began, difference=found,
+           seconds_to_recover=seconds_to_train(again))  # fmt: skip
+    assert began >= 1 and done - began <= 1 and found == SAME
+
+
+def seconds_to_train(command):
+    """Seconds from a command's start to its first step, as it printed them."""
+    return command.text().split("First step done ")[1].split(" s ")[0]

@@ -28,7 +28,7 @@ _DOCS = (
     "img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; "
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
 )
-_ELSEWHERE = "default-src 'none'; frame-ancestors 'none'"
+_ELSEWHERE = b"default-src 'none'; frame-ancestors 'none'"
 _CAMERA = (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()")
 _POLICY = b"content-security-policy"
 _HTML = {"/docs": _DOCS, "/redoc": _DOCS}
@@ -52,13 +52,16 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                kind = b""
+                for name, value in message.get("headers", ()):
+                    if name == b"content-type":
+                        kind = value
                 headers = message["headers"] = [*message.get("headers", ()), *_EVERYWHERE]
-                kind = next((value for name, value in headers if name == b"content-type"), b"")
                 if kind.startswith(b"text/html"):
                     policy = _HTML.get(scope["path"], _PAGE)
                     headers += [(_POLICY, policy.encode()), _CAMERA]
                 elif kind.startswith(b"application/json"):
-                    headers.append((_POLICY, _ELSEWHERE.encode()))
+                    headers.append((_POLICY, _ELSEWHERE))
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

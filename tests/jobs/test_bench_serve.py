@@ -12,6 +12,7 @@ from jobs.load.batch_sizes import Passes, parse_passes
 from jobs.load.process_tree import cpu_seconds
 from jobs.serve_figures import Turn, figures_of, table
 
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 FULL_LOAD = {
     "raw_batch1", "raw_batch32", "serve_c1", "serve_c8", "serve_c32", "serve_c128",
     "serve_batch32", "fastapi", "fastapi_prepared", "litserve", "explain", "gradcam_package",
@@ -20,7 +21,7 @@ FULL_LOAD = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@needs_wrk
 def test_everything_is_measured_and_nothing_is_left_running(
     digits_model, tmp_path, capsys, monkeypatch
 ):
@@ -95,7 +96,11 @@ ray_serve_app_batch_size_count_of_something_else 9.0
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [("--rounds 0", "--rounds 0"), ("--seconds 0", "--seconds 0"), ("--data x", "--data 'x'")],
+    [
+        ("--rounds 0", "--rounds 0"),
+        ("--seconds 0", "--seconds 0"),
+        pytest.param("--data x", "--data 'x'", marks=needs_wrk),
+    ],
 )
 def test_what_cannot_be_measured_is_refused(capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:

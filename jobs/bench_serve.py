@@ -8,9 +8,7 @@ same classes as the model itself.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sys
 import tempfile
 import time
 import urllib.request
@@ -18,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -32,7 +29,7 @@ from jobs.load import open_loop, wrk
 from jobs.load.batch_sizes import BatchSizes
 from jobs.load.process_tree import cpu_between, cpu_seconds, memory_mib
 from jobs.load.raw_model import RawModel, raw_model
-from jobs.load.server import Server, free_port, serving
+from jobs.load.server import Server
 from jobs.load.target import FORM, JPEG, Bodies, LoadResult, Target, form, jpeg, write_bodies
 from jobs.serve_figures import (
     OPEN_LOOP_KEYS,
@@ -42,14 +39,23 @@ from jobs.serve_figures import (
     open_loop_key,
     table,
 )
+from jobs.serve_servers import (
+    EAGER,
+    LITSERVE,
+    NO_OP,
+    OURS,
+    PREPARED,
+    WARM_UP_S,
+    available,
+    best_workers,
+    start_all,
+)
 from jobs.stages import Stages
 
 PICTURES = 2048
 FORM_SIZE = 32
-WARM_UP_S = 1
 IDLE_S = 5
 COMPARED = 8  # pictures, the ones the model is surest of
-OURS, EAGER, PREPARED, LITSERVE, NO_OP = "ours", "eager", "prepared", "litserve", "no-op"
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,6 @@ VARIANTS = (
     Variant("explain", OURS, "/v1/explain", 32),
 )
 RAW_BATCHES = (1, 32)
-READY_PATHS = {OURS: "/readyz", EAGER: "/docs", PREPARED: "/docs", LITSERVE: "/health", NO_OP: "/"}
 
 
 @dataclass
@@ -166,18 +171,17 @@ def bench_serve(spec: str, model: Path, rounds: int, seconds: int) -> dict[str, 
         files = [jpeg(square) for square in squares]
         groups = [files[i : i + FORM_SIZE] for i in range(0, len(files), FORM_SIZE)]
         forms = [form(group) for group in groups if len(group) == FORM_SIZE]
+        pictures = write_bodies(folder / "pictures", files, JPEG, 1)
+        stages.say("Trying how many processes each rival does best with")
+        workers = {
+            name: best_workers(name, model, folder, pictures, seconds) for name in available()
+        }
         stages.say("Starting the servers")
-        servers = {}
-        # One after the other: ours bounds its queue by the speed that it finds at its start.
-        for name, (command, port) in _commands(model).items():
-            servers[name] = stack.enter_context(
-                serving(name, command, port, folder, _environment())
-            )
-            servers[name].await_ready(READY_PATHS[name])
+        servers = start_all(stack, model, folder, workers)
         bench = Bench(
             servers,
             stack.enter_context(raw_model(model, folder / "squares.npy")),
-            write_bodies(folder / "pictures", files, JPEG, 1),
+            pictures,
             write_bodies(folder / "forms", forms, FORM, FORM_SIZE),
             seconds,
             BatchSizes(servers[OURS].url),
@@ -187,7 +191,8 @@ def bench_serve(spec: str, model: Path, rounds: int, seconds: int) -> dict[str, 
         idle = idle_cores(servers)
         take_turns(bench, rounds, stages)
         stages.say("Stopping the servers")
-    figures = figures_of(bench.turns, bench.reached, idle)
+    processes = {name: count for name, count in workers.items() if count}
+    figures = figures_of(bench.turns, bench.reached, idle, processes)
     print(table(figures))
     if LITSERVE not in servers:
         print("\nLitServe was left out; to have it measured: pip install litserve")
@@ -248,29 +253,6 @@ def _ask(url: str, body: bytes, content_type: str) -> dict[str, Any]:
     headers = {"Content-Type": content_type, "Accept": "application/json"}
     with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answer:
         return dict(json.load(answer))
-
-
-def _commands(model: Path) -> dict[str, tuple[list[str], int]]:
-    """Name -> command line and port of each server that can be started here."""
-    python = [sys.executable, "-m"]
-    rivals = {
-        EAGER: ["jobs.rivals.fastapi_eager"],
-        PREPARED: ["jobs.rivals.fastapi_prepared"],
-        NO_OP: ["jobs.rivals.no_op"],
-    }
-    if find_spec("litserve"):
-        rivals[LITSERVE] = ["jobs.rivals.litserve_prepared"]
-    commands = {}
-    for name, program in {OURS: ["serve_app"], **rivals}.items():
-        port = free_port()
-        command = [*python, *program, "--model", str(model), "--port", str(port)]
-        commands[name] = (command, port)
-    return commands
-
-
-def _environment() -> dict[str, str]:
-    """Ours runs on a Ray of its own, on this machine."""
-    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
 
 @contextmanager

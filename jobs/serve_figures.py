@@ -115,10 +115,12 @@ def figures_of(
     turns: Mapping[str, Sequence[Turn]],
     reached: Mapping[str, Sequence[float]],
     idle: Mapping[str, float],
+    processes: Mapping[str, int],
 ) -> dict[str, Any]:
     """The figures of a run.
 
-    reached: mean batch sizes of each variant's turns; idle: cores that each server takes.
+    reached: mean batch sizes of each variant's turns; idle: cores that each server takes;
+    processes: those that each rival has.
     """
     rows = {key: _row(turns[key], reached.get(key, ())) for key in turns}
     rates = {key: row["images_per_second"] for key, row in rows.items()}
@@ -142,9 +144,15 @@ def figures_of(
     ratios = {
         goal.key: flat[goal.above] / flat[goal.below]
         for goal in GOALS
-        if goal.above in flat and goal.below in flat
+        if goal.above in flat and flat.get(goal.below)  # 0: nothing was answered in time
     }
-    return {**flat, **ratios, "idle_cores": dict(idle), "rows": rows}
+    return {
+        **flat,
+        **ratios,
+        "idle_cores": dict(idle),
+        "rivals_processes": dict(processes),
+        "rows": rows,
+    }
 
 
 def _is_ours(key: str) -> bool:
@@ -185,7 +193,9 @@ def table(figures: Mapping[str, Any]) -> str:
         if goal.key in figures:
             lines.append(f"{goal.title:40}{figures[goal.key]:8.2f}   {_verdict(goal, figures)}")
     idle = ", ".join(f"{name} {cores:.2f}" for name, cores in figures["idle_cores"].items())
-    return "\n".join([*lines, f"CPU cores taken without load: {idle}"])
+    lines.append(f"CPU cores taken without load: {idle}")
+    processes = ", ".join(f"{name} {n}" for name, n in figures["rivals_processes"].items())
+    return "\n".join([*lines, f"Processes that each rival did best with: {processes}"])
 
 
 def _line(title: str, row: Mapping[str, Any]) -> str:

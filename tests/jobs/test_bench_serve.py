@@ -12,6 +12,7 @@ from jobs.load.batch_sizes import Passes, parse_passes
 from jobs.load.process_tree import cpu_seconds
 from jobs.serve_figures import Turn, figures_of, table
 
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 FULL_LOAD = {
     "raw_batch1", "raw_batch32", "serve_c1", "serve_c8", "serve_c32", "serve_c128",
     "serve_batch32", "fastapi", "fastapi_prepared", "litserve", "explain", "gradcam_package",
@@ -20,7 +21,7 @@ FULL_LOAD = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@needs_wrk
 def test_everything_is_measured_and_nothing_is_left_running(
     digits_model, tmp_path, capsys, monkeypatch
 ):
@@ -42,6 +43,7 @@ def test_everything_is_measured_and_nothing_is_left_running(
     assert all(row["images_per_second"] > 0 and row["memory_mib"] > 10 for row in rows.values())
     assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in rows.values())
     assert figures["raw_img_s"] == max(figures["raw_batch1_img_s"], figures["raw_batch32_img_s"])
+    assert set(figures["rivals_processes"]) == {"eager", "prepared", "litserve"} - left_out
     assert 1 <= rows["serve_c32"]["batch_size"] <= 32
     assert rows["serve_c1"]["batch_size"] == pytest.approx(1, abs=0.1)
     assert rows["serve_batch32"]["batch_size"] > 16
@@ -62,7 +64,7 @@ def test_figures_are_medians_and_their_ratios():
     turns["serve_c32"] = [turn(350.0, errors=1), turn(300.0), turn(400.0, errors=2)]
     turns["serve_c8"] = [turn(300.0, p99=30.0), turn(300.0, p99=90.0), turn(300.0, p99=40.0)]
     turns["fastapi"] = [turn(140.0, errors=7)]
-    figures = figures_of(turns, {"serve_c32": [20.0, 30.0]}, {"ours": 0.05})
+    figures = figures_of(turns, {"serve_c32": [20.0, 30.0]}, {"ours": 0.05}, {"eager": 2})
     assert figures["raw_img_s"] == 500 and figures["serve_single_img_s"] == 350
     assert figures["serve_single_over_raw"] == 0.7
     assert figures["serve_over_fastapi"] == 2.5
@@ -94,7 +96,11 @@ ray_serve_app_batch_size_count_of_something_else 9.0
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [("--rounds 0", "--rounds 0"), ("--seconds 0", "--seconds 0"), ("--data x", "--data 'x'")],
+    [
+        ("--rounds 0", "--rounds 0"),
+        ("--seconds 0", "--seconds 0"),
+        pytest.param("--data x", "--data 'x'", marks=needs_wrk),
+    ],
 )
 def test_what_cannot_be_measured_is_refused(capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:

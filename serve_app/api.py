@@ -5,7 +5,7 @@ Every replica runs all of them; which ones reach it is decided in front of it, b
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from serve_app.access import install_access, read_access_settings
@@ -20,6 +20,7 @@ from serve_app.problems import Problem, install_handlers
 from serve_app.schemas import Error, Status
 from serve_app.security_headers import install_security_headers
 from serve_app.slow_bodies import install_body_deadline, read_body_seconds
+from serve_app.unknown_paths import refuse_others
 from serve_app.uploads import MAX_BODY
 
 # Requests in a replica at a time. At a few hundred pictures a second the last of them still waits
@@ -59,11 +60,5 @@ def build_api(backend: Backend) -> FastAPI:
             raise Problem(503, "not_ready", words, retry_after_s=1)
         return Status(status="ok")
 
-    # The page is mounted at "/", and would answer these in its own way.
-    @api.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-    async def unknown(request: Request, path: str) -> Response:
-        if any(getattr(route, "path", None) == f"/v1/{path}" for route in api.routes):
-            raise Problem(405, "method_not_allowed", f"/v1/{path} is asked by another method")
-        raise Problem(404, "not_found", f"no endpoint /v1/{path}; /docs lists them")
-
+    refuse_others(api)
     return api

@@ -1,6 +1,8 @@
 """Classify pictures on a running server: a line for each, in the order given, as the answers come.
 
 python -m serve_app.client PATH... [--url http://127.0.0.1:8000] [--json] [--explain DIR]
+
+RAY_CIFAR_API_KEY  a key to send, where the server asks for one
 """
 
 from __future__ import annotations
@@ -138,7 +140,10 @@ def connect(url: str) -> httpx.Client:
     if not url.startswith(("http://", "https://")):
         raise InputError(f"--url {url}: expected http://HOST:PORT")
     try:
-        client = httpx.Client(base_url=url, timeout=httpx.Timeout(60, connect=10))
+        key = os.environ.get("RAY_CIFAR_API_KEY")
+        headers = {"x-api-key": key} if key else None
+        timeout = httpx.Timeout(60, connect=10)
+        client = httpx.Client(base_url=url, timeout=timeout, headers=headers)
         ask(client, "GET", "/healthz")
     except (httpx.TransportError, httpx.InvalidURL) as error:
         words = f"no server answers at {url} ({error}); start one: python -m serve_app"

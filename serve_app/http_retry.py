@@ -1,4 +1,4 @@
-"""A request asked again where that helps: the server is busy, or a connection was lost."""
+"""A request asked again where that helps: too many ask the server, or a connection was lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ RECONNECT_S = 0.5
 def ask(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
     """The answer to a request that may safely be asked twice.
 
-    A 503 is asked again after its `Retry-After`, for two minutes at most; then it is the answer.
+    After a 429 or 503 it is asked again when `Retry-After` says, for two minutes at most; then that
+    is the answer.
     Raises httpx.TransportError when the connection fails twice.
     """
     waited, lost = 0.0, False
@@ -29,7 +30,7 @@ def ask(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.R
             time.sleep(RECONNECT_S)
             continue
         wait = retry_after_s(answer.headers.get("retry-after"))
-        if answer.status_code != 503 or waited + wait > MAX_WAIT_S:
+        if answer.status_code not in (429, 503) or waited + wait > MAX_WAIT_S:
             return answer
         time.sleep(wait)
         waited += wait

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI, Path, Request, Response
 from numpy.typing import NDArray
-from starlette.routing import Match
 
 from cifar_model.framing import fit_to_square
 from cifar_model.predictor import softmax
@@ -29,14 +28,13 @@ from serve_app.inference_schemas import (
     TensorDescription,
 )
 from serve_app.models import find_model
-from serve_app.problems import Problem, problem_response
+from serve_app.problems import Problem
 from serve_app.tensors import Values, decompress, read_inference, write_answer
 from serve_app.uploads import MAX_BODY
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
 # JSON of this size is read within a millisecond; more of it would keep other requests waiting.
 MAX_INLINE = 32 * 1024
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
 TAGS: list[Any] = ["Open Inference Protocol"]
 Responses = dict[int | str, dict[str, Any]]
 
@@ -48,13 +46,19 @@ def _error(description: str) -> dict[str, Any]:
 NOT_READY: Responses = {
     503: _error("not ready, or too busy; try again after `Retry-After` seconds")
 }
+ACCESS: Responses = {
+    401: _error("the server asks for a key, and this request has none of its own"),
+    429: _error("more requests than a caller may send; try again after `Retry-After` seconds"),
+}
 OF_A_MODEL: Responses = {
     404: _error("there is no such model"),
     422: _error("the name is too long for one"),
+    **ACCESS,
     **NOT_READY,
 }
 OF_INFERENCE: Responses = {
     400: _error("the request is damaged, or its parts do not fit together"),
+    408: _error("the body did not arrive in time"),
     413: _error("the body is too large"),
     415: _error("the body's Content-Encoding is unknown"),
     **OF_A_MODEL,
@@ -79,7 +83,7 @@ def add_open_inference(api: FastAPI, backend: Backend) -> None:
         openapi_examples={"default": {"value": next(iter(backend.models))}},
     )
 
-    @api.get("/v2", tags=TAGS)
+    @api.get("/v2", tags=TAGS, responses=ACCESS)
     async def server() -> ServerMetadata:
         """What this server is."""
         extensions = ["binary_tensor_data"]
@@ -164,20 +168,6 @@ def add_open_inference(api: FastAPI, backend: Backend) -> None:
         if not await backend.ready():
             words = "the model's replicas do not answer yet; try again"
             raise Problem(503, "not_ready", words, retry_after_s=1)
-
-    # The page is mounted at "/", and would answer these in its own way.
-    @api.api_route("/v2", methods=METHODS, include_in_schema=False)
-    @api.api_route("/v2/{path:path}", methods=METHODS, include_in_schema=False)
-    async def unknown(request: Request) -> Response:
-        path = request.scope["path"]
-        partial = [r for r in api.routes if r.matches(request.scope)[0] is Match.PARTIAL]
-        allowed = {method for route in partial for method in getattr(route, "methods", ())}
-        if not allowed:
-            raise Problem(404, "not_found", f"no endpoint {path}; /docs lists them")
-        words = f"{path} is asked by {', '.join(sorted(allowed))}"
-        answer = problem_response(Problem(405, "method_not_allowed", words), path)
-        answer.headers["Allow"] = ", ".join(sorted(allowed))
-        return answer
 
 
 async def framed(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The command-line client against running servers, good and bad ones."""
 
+import hashlib
 import io
 import json
 import socket
@@ -17,6 +18,7 @@ from PIL import Image
 from cifar_model.predictor import Predictor
 from cifar_model.sources import load_source
 from serve_app import client
+from serve_app.access import Access, AccessSettings
 from serve_app.admission import Admission
 from serve_app.api import build_api
 from serve_app.backends import InProcess
@@ -110,6 +112,18 @@ def test_a_busy_server_is_asked_again_when_it_says(run_server, digits_model, fol
         status, lines, _ = run(capsys, folder, "--url", address)
         assert (status, len(lines)) == (0, 12)
         assert time.monotonic() - started >= 1.5
+
+
+def test_a_key_is_sent_and_a_rate_waited_for(run_server, digits_model, folder, capsys, monkeypatch):
+    api = build_api(InProcess({"digits": Predictor.load(digits_model)}))
+    key = "a key of sixteen characters"
+    settings = AccessSettings((hashlib.sha256(key.encode()).digest(),), rate=10.0, burst=6.0)
+    with run_server(Access(api, settings)) as address:
+        status, lines, errors = run(capsys, folder / "00.png", "--url", address)
+        assert (status, lines) == (1, []) and "a key is needed" in errors
+        monkeypatch.setenv("RAY_CIFAR_API_KEY", key)
+        status, lines, _ = run(capsys, folder, "--url", address)
+        assert (status, len(lines)) == (0, 12)
 
 
 class CutsConnections:

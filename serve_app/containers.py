@@ -23,6 +23,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # libpng writes 8 KiB a chunk: 1,280 for the largest file.
 MAX_CHUNKS = 10_000
 _PNG_DRAWS = {b"PLTE", b"tRNS", b"IDAT"}
+_BY_PALETTE = 3  # PNG's colour type, the 10th byte of its header's data
 
 MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
 MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
@@ -98,6 +99,7 @@ def orientation(exif: bytes) -> int:
 
 def _png(data: bytes) -> Drawing:
     parts, exif, position = [PNG_SIGNATURE], b"", len(PNG_SIGNATURE)
+    palette = False
     for number in range(MAX_CHUNKS):
         if position + 12 > len(data):
             break  # without an IEND; whether all pixels are there, the decoder sees
@@ -112,6 +114,9 @@ def _png(data: bytes) -> Drawing:
             part = data[position:end]
             if zlib.crc32(part[4:-4]).to_bytes(4, "big") != part[-4:]:  # Pillow skips some
                 raise damaged(f"the checksum of its chunk {name!r} is wrong")
+            if name == b"IDAT" and data[25] == _BY_PALETTE and not palette:
+                raise damaged("its palette is missing")
+            palette = palette or name == b"PLTE"
             parts.append(part)
         elif name == b"eXIf":
             exif = data[position + 8 : end - 4]

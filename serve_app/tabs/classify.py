@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,15 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
                 raise InputError("give a picture first: drop, paste or photograph one")
             config = backend.models[model_name]
             target = None if explained == BEST else class_index(explained, config.class_names)
-            picture = decode_image(Path(picture_path).read_bytes())
-            square = fit_to_square(picture, config.image_size)
+            # Off the event loop, which every visitor shares: large pictures take seconds.
+            picture = await asyncio.to_thread(lambda: decode_image(Path(picture_path).read_bytes()))
+            square = await asyncio.to_thread(fit_to_square, picture, config.image_size)
             found = await backend.explain(square, target, layer, method=method, model=model_name)
         faithful = await measure_faithfulness(backend, square, found, model_name)
         best = top_predictions(found.probabilities, config.class_names, top_k)
         return (
             {prediction["label"]: prediction["probability"] for prediction in best},
-            explained_picture(picture, found, opacity),
+            await asyncio.to_thread(explained_picture, picture, found, opacity),
             in_words(faithful, config.class_names[found.class_index]),
             enlarged(square, SEEN_SIDE),
             enlarged(faithful.removed, SEEN_SIDE) if faithful else None,

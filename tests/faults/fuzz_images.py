@@ -126,9 +126,11 @@ def main(target: str, *options: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{target}-"))
     for number, data in enumerate(seeds(target).values()):
         (folder / f"seed{number}").write_bytes(data)
-    arguments = [sys.argv[0], *LIMITS, *options, str(folder)]
+    found = folder.with_name(f"{folder.name}-found")
+    found.mkdir()
+    arguments = [sys.argv[0], *LIMITS, f"-artifact_prefix={found}/", *options, str(folder)]
     atheris.Setup(arguments, run, **({"custom_mutator": mutated} if target == "picture" else {}))
-    print(f"inputs that reach new code are kept in {folder}")
+    print(f"inputs that reach new code are kept in {folder}, those that break it in {found}")
     atheris.Fuzz()
 
 

@@ -118,7 +118,7 @@ class Bench:
         with self.measured(variant.key, variant.server, target) as results:
             results.append(wrk.drive(target, variant.connections, self.seconds))
         if variant.server == OURS:
-            answered = (results[0].requests + warm_up.requests) * target.bodies.pictures
+            answered = (results[0].answered + warm_up.answered) * target.bodies.pictures
             self.batch_sizes.loaded(answered, self.reached.setdefault(variant.key, []))
 
     def open_loop(self, key: str, variant: Variant, rate: float, seed: int) -> None:
@@ -145,7 +145,7 @@ class Bench:
         before = cpu_seconds(root)
         yield results
         after, (result,) = cpu_seconds(root), results
-        images = result.requests * target.bodies.pictures
+        images = result.answered * target.bodies.pictures
         turn = Turn(
             images / result.seconds,
             result.p50_ms,

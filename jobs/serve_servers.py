@@ -81,7 +81,7 @@ def best_workers(
             target = Target(server.url + program.trial, pictures)
             wrk.drive(target, TRIAL_CONNECTIONS, WARM_UP_S)
             result = wrk.drive(target, TRIAL_CONNECTIONS, seconds)
-            rates[workers] = (result.requests - result.errors) / result.seconds
+            rates[workers] = result.answered / result.seconds
     return max(rates, key=lambda workers: rates[workers])
 
 

@@ -43,6 +43,11 @@ class LoadResult:
     p50_ms: float
     p99_ms: float
 
+    @property
+    def answered(self) -> int:
+        """Requests that got what they asked for."""
+        return max(0, self.requests - self.errors)
+
 
 def write_bodies(path: Path, bodies: Sequence[bytes], content_type: str, pictures: int) -> Bodies:
     """Write the file."""

@@ -172,7 +172,7 @@ async def generate(
     took = max(seconds, loop.time() - start)
     latencies = sorted(client.latencies)
     return LoadResult(
-        requests=len(latencies),
+        requests=len(latencies) + client.failed + client.unanswered,
         seconds=took,
         errors=client.failed + client.unanswered,
         p50_ms=percentile(latencies, 0.50) * 1e3,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cifar_model.engine import Forward
 from cifar_model.model_folder import load_model
+from cifar_model.native_bf16 import has_native_bf16
 from cifar_model.normalisation import Normalisation, normalise
 from cifar_model.resnet9 import ResNet9
 
@@ -21,7 +22,7 @@ class TorchEngine:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device)
         self.normalisation = normalisation
-        self.half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.half = self.device.type == "cuda" and has_native_bf16("cuda")
 
     @classmethod
     def load(cls, folder: Path, *, threads: int | None = None) -> TorchEngine:

@@ -24,6 +24,7 @@ from cifar_model.dataset import TrainingData
 from cifar_model.epoch_log import EpochLog
 from cifar_model.history import HISTORY
 from cifar_model.lit_classifier import LitClassifier
+from cifar_model.native_bf16 import has_native_bf16
 from cifar_model.resnet9 import ResNet9
 from cifar_model.run_plan import RunPlan
 from cifar_model.synced_norm import sync_norms
@@ -49,11 +50,8 @@ def quiet_lightning() -> None:
 
 def native_precision() -> Literal["32-true", "bf16-mixed"]:
     """bf16 autocast where the device multiplies bf16 natively, else float32."""
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if native else "32-true"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return "bf16-mixed" if has_native_bf16(device) else "32-true"
 
 
 def build_network(plan: RunPlan) -> ResNet9:

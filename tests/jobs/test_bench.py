@@ -11,7 +11,7 @@ from jobs.bench_train import MULTIPLY_ADDS
 
 def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
     path = tmp_path / "bench.json"
-    bench.main(f"train --data digits --rounds 1 --steps 2 --batch-size 32 --json {path}".split())
+    bench.main(f"train --data digits --rounds 1 --steps 1 --batch-size 64 --json {path}".split())
     figures = json.loads(path.read_text())
     assert set(figures) == {
         "seed_way_img_s", "ray_seed_way_img_s", "ours_img_s", "ours_two_workers_img_s",

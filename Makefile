@@ -12,7 +12,7 @@ SECONDS ?= 60
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint constraints lock audit fuzz
+.PHONY: demo test lint constraints lock audit fuzz faults
 .DELETE_ON_ERROR:
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -34,6 +34,10 @@ lint: $(INSTALLED)
 
 test: lint
 	$(BIN)/pytest
+
+# What happens when parts die: the figures of RELIABILITY.md, a line a case.
+faults: $(INSTALLED)
+	$(BIN)/pytest -m faults -s
 
 # After changing pyproject.toml: resolve afresh in a clean environment and pin the outcome.
 constraints:

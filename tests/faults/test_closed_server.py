@@ -16,7 +16,7 @@ from server import PROXY, REPLICA, Server
 
 from tests.faults.bad_pictures import cases
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 KEY = "a-key-of-some-length"
 BODY_S, CLIENT_S = 3, 5
 PNG = {"content-type": "image/png"}

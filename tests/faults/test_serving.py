@@ -27,7 +27,7 @@ from steady_load import RETRYABLE, SteadyLoad
 from cifar_model.model_folder import BUILT_IN
 from cifar_model.predictor import Predictor
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 EVENTS = int(os.environ.get("RAY_CIFAR_FAULT_EVENTS", "0"))
 RATE = 40.0  # requests a second; a fraction of what two cores answer, so that faults stand out
 PNG = {"content-type": "image/png"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fault_commands import ROOT, SAME, TOKEN, difference, epochs_in, kill, report, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
 TAG = f"rc{os.getpid() % 10_000}"  # of interfaces, which have names of at most 15 letters
 NODES = 3
 INSIDE = "eth0"

@@ -9,7 +9,7 @@ from fault_commands import DATA, SAME, TWO_WORKERS, difference, epochs_in, repor
 
 from cifar_model.recipe import load_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 ELASTIC_EPOCHS = 30
 
 

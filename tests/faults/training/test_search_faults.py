@@ -10,7 +10,7 @@ from fault_commands import epochs_in, kill, report
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 DATA = ["--data", "digits", "--train-limit", "300", "--image-size", "16"]
 DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]
 EPOCHS = 7

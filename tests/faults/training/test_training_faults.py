@@ -13,7 +13,7 @@ from fault_commands import SAME, difference, epochs_in, holder_of, kill, report,
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 def test_a_worker_killed_in_mid_epoch_costs_at_most_that_epoch(start, nodes, tmp_path, reference):

@@ -13,7 +13,7 @@ USERS = 12
 
 @pytest.fixture(scope="module")
 def page(served):
-    return Client(served, verbose=False)
+    return Client(served, verbose=False, httpx_kwargs={"timeout": 60})
 
 
 @pytest.fixture
@@ -93,7 +93,11 @@ def test_many_users_at_once_get_their_own_results(served, tmp_path):
         path = tmp_path / f"{i}.png"
         colour = (20 * i, 255 - 20 * i, 10 * i)
         Image.new("RGB", (40 + i, 30 + i), colour).save(path)
-        answer = classify(Client(served, verbose=False), handle_file(str(path)), opacity=0)
+        answer = classify(
+            Client(served, verbose=False, httpx_kwargs={"timeout": 60}),
+            handle_file(str(path)),
+            opacity=0,
+        )
         with Image.open(answer[1]) as overlay:
             return overlay.size == (40 + i, 30 + i) and overlay.getpixel((3, 3)) == colour
 

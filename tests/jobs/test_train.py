@@ -222,7 +222,7 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, word
 
 def test_more_workers_than_the_machine_has_cores_are_refused(ray_cluster, tmp_path, capsys):
     line = refusal(capsys, *SMALL, "--workers", "64", "--storage", tmp_path)
-    assert "this machine has 4" in line
+    assert "this machine has 8" in line
 
 
 def test_help_gives_units_and_defaults():

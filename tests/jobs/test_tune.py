@@ -79,6 +79,7 @@ def test_jobs_train_gives_the_winner_the_accuracy_that_the_search_reported(repor
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_search_goes_on_with_the_same_trials_and_runs_none_twice(tmp_path):
     where = ["--storage", str(tmp_path), "--name", "killed"]
     what = ["--recipe", "digits", "--trials", "3", "--epochs", "3", "--lr", "0.1"]

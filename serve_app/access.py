@@ -27,6 +27,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cifar_model.errors import InputError
+from serve_app.environment import positive_number
 from serve_app.problems import Problem, problem_response
 
 _KEYS, _FILE = "RAY_CIFAR_API_KEYS", "RAY_CIFAR_API_KEYS_FILE"
@@ -71,8 +72,8 @@ def read_access_settings(environment: Mapping[str, str] = os.environ) -> AccessS
         raise InputError(f"{_FILE}={path} holds no key; expected one a line")
     if any(len(key) < SHORTEST_KEY for key in keys):
         raise InputError(f"{_KEYS}: a key has fewer than {SHORTEST_KEY} characters")
-    rate = _positive(environment, _RATE)
-    burst = _positive(environment, _BURST) or 2 * (rate or 1)
+    rate = positive_number(environment, _RATE, "a number")
+    burst = positive_number(environment, _BURST, "a number") or 2 * (rate or 1)
     header = environment.get(_HEADER, "").lower().encode() or None
     return AccessSettings(tuple(map(_digest, keys)), rate, max(1.0, burst), header)
 
@@ -186,16 +187,3 @@ def _presented(scope: Scope) -> str:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
-
-
-def _positive(environment: Mapping[str, str], name: str) -> float | None:
-    text = environment.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise InputError(f"{name}={text}: expected a number above 0")
-    return value

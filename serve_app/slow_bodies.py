@@ -8,7 +8,6 @@ Without this, who sends a byte a minute holds a place in the replica for an hour
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cifar_model.errors import InputError
+from serve_app.environment import positive_number
 from serve_app.problems import Problem, problem_response
 
 _NAME = "RAY_CIFAR_BODY_SECONDS"
@@ -25,16 +24,7 @@ BODY_SECONDS = 30.0  # for 10 MiB: 350 KB a second
 
 def read_body_seconds(environment: Mapping[str, str] = os.environ) -> float:
     """The time that a body may take; InputError if the environment holds no number above 0."""
-    text = environment.get(_NAME, "").strip()
-    if not text:
-        return BODY_SECONDS
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise InputError(f"{_NAME}={text}: expected a number of seconds above 0")
-    return seconds
+    return positive_number(environment, _NAME, "a number of seconds") or BODY_SECONDS
 
 
 def install_body_deadline(api: FastAPI, seconds: float) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_model.cores import usable_cores
+
 # Read by Ray when it is imported or started, so set before; a user's own settings win.
 RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # training runs show in the dashboard
@@ -81,11 +83,6 @@ def start_local_ray(**options: Any) -> Any:
             del os.environ[API_SERVER]
         else:
             os.environ[API_SERVER] = before
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_local() -> bool:

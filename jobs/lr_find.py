@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cifar_model.cores import usable_cores
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
 from cifar_model.recipe import RECIPES, load_recipe
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
 from cifar_model.sources import load_source
-from jobs.connection import usable_cores
 from jobs.ray_training import WorkerLayout, WorkerTask, ray_placement, started_ray, torch_trainer
 from jobs.stages import Stages
 

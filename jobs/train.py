@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cifar_model.batch_scaling import with_batch_size
+from cifar_model.cores import usable_cores
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
@@ -21,7 +22,6 @@ from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan
 from cifar_model.sources import load_source
 from jobs import run_folder as runs
 from jobs import storage
-from jobs.connection import usable_cores
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
 from jobs.ray_training import WorkerLayout, fit_on_ray

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cifar_model.cores import usable_cores
 from cifar_model.engine import ENGINES
 from cifar_model.errors import InputError, one_line_errors
 from serve_app.access import read_access_settings
@@ -201,11 +202,6 @@ def start_ray(arguments: Arguments) -> None:
         logging_level="WARNING",
         log_to_driver=False,
     )
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -94,7 +94,7 @@ class Client:
         self._waiting: deque[tuple[bytes, float]] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self.latencies: list[float] = []
-        self.asked = self.failed = 0
+        self.asked = self.failed = self.refused = 0
 
     async def prepare(self, count: int) -> None:
         """Open some connections beforehand."""
@@ -123,6 +123,7 @@ class Client:
             self.latencies.append(seconds)
         else:
             self.failed += 1
+            self.refused += status == 503
 
     def is_free(self, connection: Connection) -> None:
         """A connection's: it can take a request."""
@@ -177,6 +178,7 @@ async def generate(
         errors=client.failed + client.unanswered,
         p50_ms=percentile(latencies, 0.50) * 1e3,
         p99_ms=percentile(latencies, 0.99) * 1e3,
+        refused=client.refused,
     )
 
 

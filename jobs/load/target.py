@@ -42,6 +42,7 @@ class LoadResult:
     )
     p50_ms: float
     p99_ms: float
+    refused: int = 0  # of the errors, answers with a 503; the open-loop client counts them
 
     @property
     def answered(self) -> int:

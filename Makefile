@@ -1,5 +1,5 @@
 # make demo    train, evaluate, export and serve in one go; `make demo DATA=cifar10` likewise
-# make test    style, types and the whole test suite
+# make test    style, types and the test suite
 
 PYTHON ?= python3.11
 DATA ?= digits
@@ -25,7 +25,8 @@ demo: $(INSTALLED)
 	$(BIN)/python -m jobs.train --data "$(DATA)" --recipe "$(RECIPE)" --workers $(WORKERS) \
 	    $(if $(EPOCHS),--epochs $(EPOCHS)) --storage runs --name $$name; \
 	$(BIN)/python -m jobs.evaluate --model runs/$$name/model; \
-	$(BIN)/python -m serve_app --model runs/$$name/model --port $(PORT)
+	$(BIN)/python -m serve_app --model runs/$$name/model \
+	    --models cifar_model/pretrained --port $(PORT)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -20,8 +20,7 @@ from cifar_model.batches import Batch, BatchDataset, BatchPlan, EpochSteps, deri
 from cifar_model.dataset import LabelledImages, TrainingData
 from cifar_model.normalisation import normalise
 from cifar_model.recipe import Recipe
-
-EVALUATION_BATCH = 1024  # images a validation step, over all workers
+from cifar_model.run_plan import EVALUATION_BATCH
 
 
 class ImageDataModule(pl.LightningDataModule):

@@ -14,3 +14,4 @@ class DataRecord:
     train_images: int
     val_images: int
     test_images: int
+    test_fingerprint: str = ""  # LabelledImages.fingerprint() of the test set; "" in old folders

@@ -28,6 +28,18 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, labels and pixels."""
+        digest = hashlib.sha256()
+        self.feed(digest)
+        return digest.hexdigest()
+
+    def feed(self, digest: hashlib._Hash) -> None:
+        """Take shape, labels and pixels into a digest."""
+        digest.update(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.labels).data)
+        digest.update(np.ascontiguousarray(self.images).data)
+
     def take(self, indices: NDArray[np.int64]) -> LabelledImages:
         """The images at these indices, in this order (a copy)."""
         return LabelledImages(self.images[indices], self.labels[indices])
@@ -51,9 +63,7 @@ class ImageDataset:
         """SHA-256 over class names, shapes, labels and pixels: equal data, equal fingerprint."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for part in (self.train, self.test):
-            digest.update(repr(part.images.shape).encode())
-            digest.update(np.ascontiguousarray(part.labels).data)
-            digest.update(np.ascontiguousarray(part.images).data)
+            part.feed(digest)
         return digest.hexdigest()
 
 

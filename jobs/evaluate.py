@@ -51,6 +51,8 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     spec = data or config.data.source
     dataset = load_source(spec, image_size=config.image_size)
     check_classes(config, dataset)
+    if out is None:
+        check_test_set(config, dataset)
 
     from tqdm import tqdm
 
@@ -91,6 +93,17 @@ def check_classes(config: ModelConfig, dataset: ImageDataset) -> None:
         raise InputError(
             f"model {config.name} has the classes {', '.join(config.class_names)}; "
             f"{dataset.source} has {', '.join(dataset.class_names)}"
+        )
+
+
+def check_test_set(config: ModelConfig, dataset: ImageDataset) -> None:
+    """InputError unless these test images are those that the model's training set aside."""
+    known = config.data.test_fingerprint
+    if known and known != dataset.test.fingerprint():
+        raise InputError(
+            f"the test images of {dataset.source} are not those set aside when {config.name} was "
+            "trained, which may have trained on some of them; with --out DIR there is a report on "
+            "them that leaves the model's own config and card alone"
         )
 
 

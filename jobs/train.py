@@ -18,7 +18,7 @@ from cifar_model.data_record import DataRecord
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import RECIPES, load_recipe
-from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan
+from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan, check_workers
 from cifar_model.sources import load_source
 from jobs import run_folder as runs
 from jobs import storage
@@ -91,7 +91,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--sync-norms",
         action="store_true",
-        help="batch norm over all workers' images: the same run on any number of workers",
+        help="batch norm over all workers' images: the same run on any number of workers, if the "
+        "recipe has no dropout and no albumentations, which draw on each worker",
     )
     add(
         "--min-workers",
@@ -131,6 +132,7 @@ def train(options: argparse.Namespace) -> Path | str:
         options.compile,
         sync_norms=request.sync_norms,
     )
+    check_workers(len(data.train), len(data.val), request.recipe.batch_size, layout.workers)
     fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
@@ -157,6 +159,7 @@ def train(options: argparse.Namespace) -> Path | str:
             train_images=len(data.train),
             val_images=len(data.val),
             test_images=len(dataset.test),
+            test_fingerprint=dataset.test.fingerprint(),
         )
         model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
     if uri is None:

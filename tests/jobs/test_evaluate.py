@@ -65,6 +65,20 @@ def test_other_classes_are_refused(digits_model, picture_folder, tmp_path, capsy
     assert "blue, red" in line and not (tmp_path / "out").exists()
 
 
+def test_other_test_images_than_those_set_aside_are_refused_but_for_a_report_apart(
+    digits_model, tmp_path, capsys
+):
+    model = tmp_path / "model"
+    shutil.copytree(digits_model, model, ignore=shutil.ignore_patterns("report"))
+    config = json.loads((model / "config.json").read_text())
+    assert config["data"]["test_fingerprint"] == load_source("digits").test.fingerprint()
+    config["data"]["test_fingerprint"] = "0" * 64
+    (model / "config.json").write_text(json.dumps(config))
+    assert "with --out DIR" in refusal(capsys, "--model", model)
+    evaluate.main(["--model", str(model), "--out", str(tmp_path / "apart")])
+    assert not (model / "report").exists()
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert "no config.json" in refusal(capsys, "--model", tmp_path / "empty")

@@ -212,6 +212,7 @@ def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
         (["--resume", "--name", "absent"], "no run 'absent'"),
         (["--min-workers", "3"], "--min-workers 3"),
         (["--batch-size", "0"], "batch_size is 0"),
+        (["--train-limit", "20", "--workers", "4"], "can't be shared by 4 workers"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, words):
@@ -221,7 +222,7 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, word
 
 
 def test_more_workers_than_the_machine_has_cores_are_refused(ray_cluster, tmp_path, capsys):
-    line = refusal(capsys, *SMALL, "--workers", "64", "--storage", tmp_path)
+    line = refusal(capsys, *SMALL, "--workers", "16", "--storage", tmp_path)
     assert "this machine has 8" in line
 
 

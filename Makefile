@@ -12,7 +12,7 @@ SECONDS ?= 60
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint constraints lock audit fuzz faults
+.PHONY: demo test lint constraints lock audit fuzz faults long
 .DELETE_ON_ERROR:
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -39,6 +39,10 @@ test: lint
 # What happens when parts die: the figures of RELIABILITY.md, a line a case.
 faults: $(INSTALLED)
 	$(BIN)/pytest -m faults -s
+
+# Tests that take a minute or more each: benchmarks at their smallest, torch.compile.
+long: $(INSTALLED)
+	$(BIN)/pytest -m long
 
 # After changing pyproject.toml: resolve afresh in a clean environment and pin the outcome.
 constraints:

@@ -19,6 +19,19 @@ os.environ.update(RAY_SETTINGS)
 apply_serve_settings()
 apply_local_settings()
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+SERVED = {"served", "over_http"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need the served application come last: its idle processes slow the others down."""
+    served = {item.path for item in items if SERVED & fixtures_of(item)}
+    items.sort(key=lambda item: item.path in served)
+
+
+def fixtures_of(item: pytest.Item) -> set[str]:
+    """Names of the fixtures that a test asks for, also of those its parameters name."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return {*getattr(item, "fixturenames", ()), *(p for p in parameters if isinstance(p, str))}
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def data():
     return split_for_training(limit_train(load_source("digits"), 240, seed=0))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("muon", marks=pytest.mark.long)])
 def test_it_is_reproducible_and_leaves_random_states_as_found(data, optimizer):
     recipe = replace(load_recipe("digits"), batch_size=8, optimizer=optimizer)
     plan = RunPlan(recipe, 10, seed=3, precision="32-true")

@@ -52,7 +52,7 @@ def test_losses_of_a_short_seeded_run_are_golden(tmp_path, data, name):
     np.testing.assert_allclose(found, GOLDEN[name], rtol=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 def test_a_compiled_network_learns_alike_and_leaves_an_ordinary_checkpoint(tmp_path, data):
     chosen = replace(plan(epochs=1), compile="on")

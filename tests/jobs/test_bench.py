@@ -9,6 +9,7 @@ from jobs import bench
 from jobs.bench_train import MULTIPLY_ADDS
 
 
+@pytest.mark.long
 def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
     path = tmp_path / "bench.json"
     bench.main(f"train --data digits --rounds 1 --steps 1 --batch-size 64 --json {path}".split())

@@ -20,7 +20,7 @@ FULL_LOAD = {
 }  # fmt: skip
 
 
-@pytest.mark.bench
+@pytest.mark.long
 @needs_wrk
 def test_everything_is_measured_and_nothing_is_left_running(
     digits_model, tmp_path, capsys, monkeypatch

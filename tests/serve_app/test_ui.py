@@ -8,7 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-USERS = 12
+USERS = 50
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_many_users_at_once_get_their_own_results(served, tmp_path):
 
     def use(i):
         path = tmp_path / f"{i}.png"
-        colour = (20 * i, 255 - 20 * i, 10 * i)
+        colour = (5 * i, 255 - 5 * i, 3 * i)
         Image.new("RGB", (40 + i, 30 + i), colour).save(path)
         answer = classify(
             Client(served, verbose=False, httpx_kwargs={"timeout": 60}),

@@ -170,4 +170,4 @@ def test_results_are_json_of_their_own_process(recorder, bodies, capsys):
     arguments = [recorder.url, str(bodies.path), JPEG, "--rate", "50", "--seconds", "0.5"]
     open_loop.main(arguments)
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"requests", "seconds", "errors", "p50_ms", "p99_ms"}
+    assert set(found) == {"requests", "seconds", "errors", "p50_ms", "p99_ms", "refused"}

@@ -14,6 +14,7 @@ Precision = Literal["auto", "32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "32-true", "bf16-mixed")
 Compile = Literal["auto", "on", "off"]
 COMPILES: tuple[Compile, ...] = ("auto", "on", "off")
+SEEDS = range(2**32)  # what NumPy and Lightning take
 EVALUATION_BATCH = 1024  # images a validation step, over all workers
 
 
@@ -63,3 +64,9 @@ class Sweep:
     def lr(self, step: int) -> float:
         """The rate of a step, from 0."""
         return float(self.min_lr * (self.max_lr / self.min_lr) ** (step / (self.steps - 1)))
+
+
+def check_seed(seed: int) -> None:
+    """InputError for a --seed that some random generator wouldn't take."""
+    if seed not in SEEDS:
+        raise InputError(f"--seed {seed}: expected {SEEDS[0]} to {SEEDS[-1]}")

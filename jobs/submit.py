@@ -4,9 +4,9 @@
     python -m jobs.submit list | status JOB | logs JOB | stop JOB
 
 RAY_ADDRESS names the job server (http://HOST:8265). What follows `train`, `tune`, `lr_find`,
-`evaluate` or `serve` is that command's own. Local files and folders that --model and --recipe name
-travel with the job; data and storage must be where the cluster reaches them. The exit code is the
-job's own. Ctrl-C asks whether to stop the job or to leave it running.
+`evaluate` or `serve` is that command's own. Local files and folders that --model, --recipe and --lr
+name travel with the job; data and storage must be where the cluster reaches them. The exit code is
+the job's own. Ctrl-C asks whether to stop the job or to leave it running.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobs.package import INPUTS, MAX_BYTES, PACKAGES, PINS, ROOT, package
 
 COMMANDS = {what: f"jobs.{what}" for what in PACKAGES} | {"serve": "serve_app"}
 QUESTIONS = ("status", "logs", "stop")
-TRAVELS = ("--model", "--recipe")  # options whose local files go along
+TRAVELS = ("--model", "--recipe", "--lr")  # options whose local files go along
 # Without these a result would lie in a folder that goes with the job.
 WANTS = {"train": "--storage", "tune": "--storage", "lr_find": "--out"}
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}

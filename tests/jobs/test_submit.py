@@ -40,6 +40,14 @@ def test_a_model_that_git_ignores_travels_all_the_same(tmp_path):
         assert (packed.folder / "inputs" / "model" / "config.json").read_text() == "{}"
 
 
+def test_a_file_of_a_learning_rate_travels_and_a_number_stays(tmp_path):
+    found = tmp_path / "lr_find.json"
+    found.write_text("{}")
+    words, inputs = submit._take_along(["--lr", str(found)])
+    assert (words, inputs) == (["--lr", "inputs/lr_find.json"], [found])
+    assert submit._take_along(["--lr", "0.1"]) == (["--lr", "0.1"], [])
+
+
 def test_a_package_over_the_limit_is_refused_with_its_largest_file(tmp_path):
     large = tmp_path / "weights.bin"
     large.write_bytes(bytes(3 * 2**20))

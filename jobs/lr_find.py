@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,16 @@ from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
 from cifar_model.recipe import RECIPES, load_recipe
-from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
+from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
 from cifar_model.sources import load_source
-from jobs.ray_training import WorkerLayout, WorkerTask, ray_placement, started_ray, torch_trainer
+from jobs.ray_training import (
+    WorkerLayout,
+    WorkerTask,
+    ray_placement,
+    readable_failure,
+    started_ray,
+    torch_trainer,
+)
 from jobs.stages import Stages
 
 RESULT, PLOT = "lr_find.json", "lr_find.png"
@@ -62,6 +70,7 @@ def run(options: argparse.Namespace) -> Path:
     sweep = Sweep(options.min_lr, options.max_lr, options.steps)
     layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
     layout.check()
+    check_seed(options.seed)
     recipe = load_recipe(options.recipe)
     stages.say(f"Reading {options.data}")
     dataset = load_source(options.data, image_size=options.image_size)
@@ -114,17 +123,24 @@ def find_on_ray(
     gpus: float,
     out: Path,
 ) -> dict[str, Any]:
-    """The same on a Ray that is connected. data: a TrainingData or an ObjectRef of one."""
+    """The same on a Ray that is connected, from the main thread.
+
+    data: a TrainingData or an ObjectRef of one.
+    """
     import ray
 
     if isinstance(data, TrainingData):
         data = ray.put(data)
     aside = out / f".range-test-{time.time_ns()}"
     task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        result = torch_trainer(sweep_worker, task, WorkerLayout(workers), gpus).fit()
+        with readable_failure("range test", "when the cause is gone, try again"):
+            result = torch_trainer(sweep_worker, task, WorkerLayout(workers), gpus).fit()
         return result.return_value  # of the first worker
     finally:
+        # Ray Train leaves its own, which is deaf once its run has ended.
+        signal.signal(signal.SIGINT, on_interrupt)
         shutil.rmtree(aside, ignore_errors=True)
 
 

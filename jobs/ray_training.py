@@ -134,25 +134,31 @@ def fit_workers(
     callbacks: Ray Train's, on the driver's side.
     TrainingDiverged if the loss became no number; InputError, one line, if workers failed for good.
     """
-    from ray.train import TrainingFailedError
-
     diverged = task.run_folder / DIVERGED
     # Ray Train would refuse to start on a record that is half-written, or at odds with the files.
     for name in (DIVERGED, SNAPSHOT):
         (task.run_folder / name).unlink(missing_ok=True)
         if task.uri:
             storage.delete(storage.join(task.uri, name))
-    try:
+    with readable_failure(
+        "training", "its last checkpoint is kept: when the cause is gone, go on with --resume"
+    ):
         torch_trainer(train_worker, task, layout, gpus, callbacks).fit()
-    except TrainingFailedError as error:
-        raise InputError(
-            f"training failed: {failure_reason(error)}; its last checkpoint is kept: "
-            "when the cause is gone, go on with --resume"
-        ) from error
     if task.uri:
         storage.pull(task.uri, task.run_folder)
     if diverged.exists():
         raise TrainingDiverged(diverged.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def readable_failure(what: str, advice: str) -> Iterator[None]:
+    """Around `fit()`: one InputError, a line, if its workers failed for good."""
+    from ray.train import TrainingFailedError
+
+    try:
+        yield
+    except TrainingFailedError as error:
+        raise InputError(f"{what} failed: {failure_reason(error)}; {advice}") from error
 
 
 def failure_reason(error: BaseException) -> str:

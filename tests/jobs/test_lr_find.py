@@ -4,8 +4,11 @@ import json
 
 import pytest
 from PIL import Image
+from ray.train import WorkerGroupError
 
+from cifar_model.errors import InputError
 from jobs import lr_find
+from jobs.ray_training import readable_failure
 
 # At half the usual side a step takes a quarter of the time.
 SMALL = ["--data", "digits", "--recipe", "digits", "--image-size", "16"]
@@ -63,6 +66,7 @@ def test_a_sweep_without_a_minimum_suggests_nothing_but_shows_the_curve(tmp_path
         ("--min-lr 1 --max-lr 0.1", "the first under the last"),
         ("--steps 3", "3 steps"),
         ("--workers -1", "--workers -1"),
+        ("--seed -1", "--seed -1: expected 0 to 4294967295"),
         ("--recipe none", "recipe 'none'"),
     ],
 )
@@ -71,6 +75,17 @@ def test_bad_values_get_one_line(tmp_path, capsys, arguments, words):
         lr_find.main(["--out", str(tmp_path / "out"), *arguments.split()])
     lines = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and len(lines) == 1 and words in lines[0]
+
+
+def test_a_worker_that_failed_for_good_is_one_line():
+    lost = WorkerGroupError("", {0: MemoryError("no more for a batch")})
+    with (
+        pytest.raises(
+            InputError, match=r"range test failed: MemoryError: no more for a batch; try"
+        ),
+        readable_failure("range test", "try again"),
+    ):
+        raise lost
 
 
 def test_a_result_is_not_overwritten(here, capsys):

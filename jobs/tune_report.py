@@ -1,6 +1,7 @@
 """What a search leaves for people and for jobs.train: the folder report/.
 
-trials.csv            a line a trial: status, reason of failure, values, last metrics
+trials.csv            a line a trial: status, reason of failure, values, last metrics; all that
+                      there is if no trial reached its last epoch
 best.json             the winner
 recipe.json           its recipe, for `jobs.train --recipe`
 accuracy_by_lr.png  learning_curves.png  parallel_coordinates.png
@@ -22,7 +23,7 @@ from cifar_model.history import EpochRecord
 from cifar_model.recipe import Recipe
 from jobs.search_space import LR, recipe_of
 
-REPORT = "report"
+REPORT, TABLE = "report", "trials.csv"
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,10 @@ class Trial:
         }
 
 
-def best_of(trials: Sequence[Trial]) -> Trial:
+def best_of(trials: Sequence[Trial]) -> Trial | None:
     """The trial that ran all its epochs and has the highest val accuracy after the last."""
     ended = [trial for trial in trials if trial.status == "ended"]
-    if not ended:
-        reasons = {trial.failure for trial in trials if trial.failure} or {"none was given"}
-        raise InputError(f"no trial reached its last epoch: {'; '.join(sorted(reasons))}")
-    return max(ended, key=lambda trial: trial.history[-1].val_accuracy)
+    return max(ended, key=lambda trial: trial.history[-1].val_accuracy, default=None)
 
 
 def write_report(
@@ -73,10 +71,35 @@ def write_report(
     """Write FOLDER; it appears whole.
 
     lr_found: what the range test suggested, if one was run.
+    InputError if no trial reached its last epoch.
     """
-    from cifar_model import plots
-
     best = best_of(trials)
+    with new_folder(folder) as aside:
+        write_table(aside / TABLE, trials)
+        if best:
+            write_winner(aside, best, trials, base, lr_found)
+            draw(aside, best, trials, lr_found)
+    if not best:
+        reasons = {trial.failure for trial in trials if trial.failure} or {"none failed"}
+        raise InputError(
+            f"no trial reached its last epoch, see {folder / TABLE}: {'; '.join(sorted(reasons))}"
+        )
+
+
+def write_table(path: Path, trials: Sequence[Trial]) -> None:
+    """Write trials.csv."""
+    rows = [trial.row() for trial in trials]
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def write_winner(
+    folder: Path, best: Trial, trials: Sequence[Trial], base: Recipe, lr_found: float | None
+) -> None:
+    """Write best.json and recipe.json."""
     winner = replace(recipe_of(base, best.values), name=f"{base.name}-tuned")
     summary = {
         "trial": best.id,
@@ -89,31 +112,27 @@ def write_report(
             for status in ("ended", "stopped early", "failed")
         },
     }
-    rows = [trial.row() for trial in trials]
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    (folder / "best.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    recipe = json.dumps(winner.to_json(), indent=2) + "\n"
+    (folder / "recipe.json").write_text(recipe, encoding="utf-8")
+
+
+def draw(folder: Path, best: Trial, trials: Sequence[Trial], lr_found: float | None) -> None:
+    """Draw the three plots."""
+    from cifar_model import plots
+
     trained = [trial for trial in trials if trial.history]
-    with new_folder(folder) as aside:
-        (aside / "trials.csv").write_text(text.getvalue(), encoding="utf-8")
-        (aside / "best.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        recipe = json.dumps(winner.to_json(), indent=2) + "\n"
-        (aside / "recipe.json").write_text(recipe, encoding="utf-8")
-        plots.accuracy_by_lr(
-            aside / "accuracy_by_lr.png",
-            [(trial.values[LR], trial.history[-1].val_accuracy, trial.status) for trial in trained],
-            lr_found,
-        )
-        plots.trial_curves(
-            aside / "learning_curves.png",
-            [
-                ([record.val_accuracy for record in trial.history], trial is best)
-                for trial in trained
-            ],
-        )
-        plots.parallel_coordinates(
-            aside / "parallel_coordinates.png",
-            [dict(trial.values) for trial in trained],
-            [trial.history[-1].val_accuracy for trial in trained],
-        )
+    plots.accuracy_by_lr(
+        folder / "accuracy_by_lr.png",
+        [(trial.values[LR], trial.history[-1].val_accuracy, trial.status) for trial in trained],
+        lr_found,
+    )
+    plots.trial_curves(
+        folder / "learning_curves.png",
+        [([record.val_accuracy for record in trial.history], trial is best) for trial in trained],
+    )
+    plots.parallel_coordinates(
+        folder / "parallel_coordinates.png",
+        [dict(trial.values) for trial in trained],
+        [trial.history[-1].val_accuracy for trial in trained],
+    )

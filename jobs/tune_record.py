@@ -1,84 +1,76 @@
-"""A second copy of Tune's record of a search, for when a kill cuts the first one off.
+"""Tune's record of a search, whole and of one moment, to go on from after a kill.
 
-Tune copies its record into the search's folder once a second, over the one before. What is found
-broken there on resuming is taken from the copy. The copy may be a second behind: a trial that had
-ended since is asked again, finds all its epochs on record, and ends at once.
+Tune copies its record into the search's folder once a second, file by file, over the one before. A
+kill can leave a file there cut off, or files of two moments: then a trial is known to the searcher
+and not to the rest, and the search waits for it for ever. Here the files are taken together, where
+Tune writes them and when it has written them all, into one archive that appears whole.
+
+The archive may be a second behind: a trial that had ended since is asked again, finds all its
+epochs on record, and ends at once.
 """
 
 from __future__ import annotations
 
-import json
-import pickletools
-import time
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from cifar_model.files import new_folder, write_whole
+from cifar_model.errors import InputError
+from cifar_model.files import write_whole
 
-COPY = "tune-copy"  # beside Tune's own folder
+ARCHIVE = "tune.zip"  # beside Tune's own folder
+TUNER = "tuner.pkl"  # what Tune writes before the first trial, into its own folder alone
 
 
-class KeepCopy(tune.Callback):
-    """Copies the record, when it has changed and all of it can be read."""
+class KeepRecord(tune.Callback):
+    """Archives the record each time that Tune has written it."""
 
-    def __init__(self, experiment: Path) -> None:
-        self.experiment, self.copy = experiment, experiment.with_name(COPY)
-        self.looked = self.copied = 0.0
+    def __init__(self) -> None:
+        self.kept = 0.0  # when the youngest of the archived files was written
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """At most once a second."""
-        if time.time() < self.looked + 1:
+        """Tune writes between two of these calls, at most once a second."""
+        if not trials:
             return
-        self.looked = time.time()
-        files = record(self.experiment)
-        newest = max((path.stat().st_mtime for path in files), default=0.0)
-        if newest == self.copied:
+        files = record(Path(trials[0].local_experiment_path))
+        youngest = max((path.stat().st_mtime for path in files), default=self.kept)
+        if youngest == self.kept:
             return
-        contents = {path.name: path.read_bytes() for path in files}
-        if any(path.name == "tuner.pkl" for path in files) and all(
-            readable(name, content) for name, content in contents.items()
-        ):
-            with new_folder(self.copy, replace=True) as aside:
-                for name, content in contents.items():
-                    (aside / name).write_bytes(content)
-            self.copied = newest
+        experiment = Path(trials[0].remote_experiment_path)
+        contents = {path.name: path.read_bytes() for path in (experiment / TUNER, *files)}
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+        write_whole(experiment.with_name(ARCHIVE), packed.getbuffer())
+        self.kept = youngest
 
 
-def mend(experiment: Path) -> bool:
-    """Replace a broken record by the copy; False if there is no record to go on from."""
-    files = record(experiment)
-    broken = [path for path in files if not readable(path.name, path.read_bytes())]
-    copies = record(experiment.with_name(COPY))
-    if broken and copies:
-        for path in files:
-            path.unlink()
-        for path in copies:
-            write_whole(experiment / path.name, path.read_bytes())
-        which = ", ".join(path.name for path in broken)
-        print(f"The search's record was cut off ({which}); going on from the copy", flush=True)
-    elif broken:
+def put_back(experiment: Path) -> bool:
+    """Make Tune's record what the archive holds; without one make it none, and return False.
+
+    InputError for an archive that can't be read.
+    """
+    for path in record(experiment):
+        path.unlink()
+    path = experiment.with_name(ARCHIVE)
+    if not path.exists():
+        # Killed before Tune first wrote down what its trials are doing.
         return False
-    names = {path.name for path in record(experiment)}
-    # A search may have been killed before Tune first wrote down what its trials are doing.
-    return "tuner.pkl" in names and any(name.startswith("experiment_state") for name in names)
-
-
-def record(experiment: Path) -> list[Path]:
-    """The files of Tune's record: what lies in its folder itself; trials have folders of theirs."""
-    kinds = (".json", ".pkl")
-    return sorted(p for p in experiment.glob("[!.]*") if p.suffix in kinds and p.is_file())
-
-
-def readable(name: str, content: bytes) -> bool:
-    """Whether a file of the record is there to its end; nothing in it is run."""
     try:
-        if name.endswith(".json"):
-            json.loads(content)
-        else:
-            for _ in pickletools.genops(content):
-                pass
-    except (ValueError, IndexError):
-        return False
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(experiment)
+    except zipfile.BadZipFile as error:
+        raise InputError(
+            f"--resume: {path} is damaged ({error}); search again under another --name"
+        ) from error
     return True
+
+
+def record(folder: Path) -> list[Path]:
+    """The files of a record: what lies in its folder itself; trials have folders of theirs."""
+    kinds = (".json", ".pkl")
+    return sorted(p for p in folder.glob("[!.]*") if p.suffix in kinds and p.is_file())

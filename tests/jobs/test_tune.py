@@ -15,6 +15,8 @@ from PIL import Image
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 from jobs import train, tune
+from jobs.ray_training import WorkerLayout
+from jobs.tune_request import Search
 
 ROOT = Path(__file__).parents[2]
 DATA = ["--data", "digits", "--image-size", "16", "--train-limit", "400"]
@@ -114,10 +116,34 @@ def test_a_killed_search_goes_on_with_the_same_trials_and_runs_none_twice(tmp_pa
         assert epochs == sorted(set(epochs))
 
 
+def test_how_many_trials_run_at_a_time(monkeypatch):
+    recipe, alone = load_recipe("digits"), WorkerLayout(1)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert tune.share({"CPU": 4}, alone, Search(recipe))[0] == 4
+    assert tune.share({"CPU": 4}, WorkerLayout(1, 2), Search(recipe))[0] == 2
+    assert tune.share({"CPU": 4}, alone, Search(recipe, concurrent=9))[0] == 4
+    assert tune.share({"CPU": 4}, alone, Search(recipe, trials=3))[0] == 3
+    # A cluster may grow: what was asked for holds, though nothing fits yet.
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert tune.share({}, alone, Search(recipe, concurrent=9))[0] == 9
+    assert tune.share({}, alone, Search(recipe))[0] == 1
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt(), SystemExit(15), SystemExit(0)])
+def test_an_interrupted_search_says_how_to_go_on(tmp_path, capsys, how):
+    with pytest.raises(SystemExit) as stop, tune.resumable(tmp_path / "s"):
+        raise how
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 130 and len(lines) == 1
+    assert f"python -m jobs.tune --resume --storage {tmp_path} --name s" in lines[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ("--trials 0", "--trials 0: expected 1 or more"),
+        ("--concurrent 0", "--concurrent 0: expected 1 or more"),
+        ("--seed 4294967296", "--seed 4294967296: expected 0 to 4294967295"),
         ("--epochs 0", "epochs is 0"),
         ("--lr-band 0.3:0.03", "the smaller number first"),
         ("--lr-band 0.3", "expected LO:HI"),

@@ -1,67 +1,90 @@
-"""A search's record that a kill cut off is replaced by the copy; nothing unreadable is copied."""
+"""A search goes on from files of one moment, whatever a kill has left in Tune's own folder."""
 
 import json
+import os
 import pickle
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from jobs.tune_record import COPY, KeepCopy, mend, readable
+from cifar_model.errors import InputError
+from jobs.tune_record import ARCHIVE, KeepRecord, put_back
+
+STATE = "experiment_state-2026-01-01_00-00-00.json"
+SEARCHER = "searcher-state-2026-01-01_00-00-00.pkl"
 
 
 @pytest.fixture
-def experiment(tmp_path):
-    """A record as Tune leaves it."""
-    folder = tmp_path / "tune"
+def staging(tmp_path):
+    """Where Tune writes its record, with a trial's folder beside it."""
+    folder = tmp_path / "staging"
     (folder / "trial_1").mkdir(parents=True)
-    (folder / "tuner.pkl").write_bytes(pickle.dumps({"a": list(range(1000))}))
-    (folder / "experiment_state-2026-01-01_00-00-00.json").write_text(json.dumps({"trials": [1]}))
-    (folder / "searcher-state-2026-01-01_00-00-00.pkl").write_bytes(pickle.dumps(Path("x")))
+    (folder / STATE).write_text(json.dumps({"trials": [1]}))
+    (folder / SEARCHER).write_bytes(pickle.dumps({"trials": [1]}))
     (folder / "trial_1" / "result.json").write_text("not of the record")
     return folder
 
 
-def state(experiment):
-    return next(experiment.glob("experiment_state*"))
+@pytest.fixture
+def experiment(tmp_path):
+    """Where Tune copies it to."""
+    folder = tmp_path / "search" / "tune"
+    folder.mkdir(parents=True)
+    (folder / "tuner.pkl").write_bytes(pickle.dumps("the search"))
+    return folder
 
 
-def test_every_cut_off_json_or_pickle_is_seen():
-    for name, whole in (
-        ("a.json", json.dumps({"x": [1, "two", None]}).encode()),
-        ("a.pkl", pickle.dumps({"x": [1, "two", None, Path("three")]})),
-    ):
-        assert readable(name, whole)
-        for length in range(len(whole)):
-            assert not readable(name, whole[:length]), (name, length)
+@pytest.fixture
+def trials(staging, experiment):
+    """A trial as callbacks see it."""
+    return [
+        SimpleNamespace(local_experiment_path=str(staging), remote_experiment_path=str(experiment))
+    ]
 
 
-@pytest.mark.parametrize("which", ["tuner.pkl", "experiment_state*", "searcher-state*"])
-def test_a_record_cut_off_in_any_file_is_replaced_by_the_copy(experiment, capsys, which):
-    KeepCopy(experiment).on_step_end(1, [])
-    before = {path.name: path.read_bytes() for path in experiment.iterdir() if path.is_file()}
-    victim = next(experiment.glob(which))
-    victim.write_bytes(victim.read_bytes()[:-1])
-    assert mend(experiment)
-    assert f"was cut off ({victim.name})" in capsys.readouterr().out
-    after = {path.name: path.read_bytes() for path in experiment.iterdir() if path.is_file()}
-    assert after == before
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_whole_record_is_left_alone_though_the_copy_differs(experiment):
-    KeepCopy(experiment).on_step_end(1, [])
-    state(experiment).write_text(json.dumps({"trials": [1, 2]}))
-    assert mend(experiment)
-    assert json.loads(state(experiment).read_text()) == {"trials": [1, 2]}
+def test_a_record_of_two_moments_becomes_that_of_one(staging, experiment, trials):
+    KeepRecord().on_step_end(1, trials)
+    whole = contents(experiment) | contents(staging)
+    (experiment / STATE).write_text(json.dumps({"trials": [1]}))
+    (experiment / SEARCHER).write_bytes(pickle.dumps({"trials": [1, 2]}))
+    (experiment / "search_gen_state-2026-01-01_00-00-00.json").write_text("{")
+    assert put_back(experiment)
+    assert contents(experiment) == whole
 
 
-def test_a_record_caught_half_written_is_not_copied(experiment):
-    state(experiment).write_text('{"trials": [')
-    KeepCopy(experiment).on_step_end(1, [])
-    assert not experiment.with_name(COPY).exists()
-    assert not mend(experiment), "nothing to go on from"
+def test_the_archive_follows_the_record(staging, experiment, trials):
+    keep = KeepRecord()
+    keep.on_step_end(1, trials)
+    first = (experiment.parent / ARCHIVE).stat().st_mtime_ns
+    keep.on_step_end(2, trials)
+    assert (experiment.parent / ARCHIVE).stat().st_mtime_ns == first
+    (staging / STATE).write_text(json.dumps({"trials": [1, 2]}))
+    os.utime(staging / STATE, (2e9, 2e9))  # a clock too coarse to see the difference
+    keep.on_step_end(3, trials)
+    assert put_back(experiment)
+    assert json.loads((experiment / STATE).read_text()) == {"trials": [1, 2]}
 
 
-def test_a_search_killed_before_its_first_record_starts_anew(experiment):
-    state(experiment).unlink()
-    assert not mend(experiment)
-    assert not mend(experiment.with_name("none"))
+def test_without_an_archive_what_is_there_goes_and_the_next_is_archived(
+    staging, experiment, trials
+):
+    (experiment / STATE).write_text('{"trials": [')
+    KeepRecord().on_step_end(1, [])
+    assert not put_back(experiment)
+    assert not contents(experiment)
+    (experiment / "tuner.pkl").write_bytes(pickle.dumps("the search, anew"))
+    KeepRecord().on_step_end(1, trials)
+    assert put_back(experiment)
+    assert set(contents(experiment)) == {"tuner.pkl", STATE, SEARCHER}
+
+
+def test_a_damaged_archive_is_refused(experiment, trials):
+    KeepRecord().on_step_end(1, trials)
+    archive = experiment.parent / ARCHIVE
+    archive.write_bytes(archive.read_bytes().replace(b"the search", b"the seatch"))
+    with pytest.raises(InputError, match="is damaged"):
+        put_back(experiment)

@@ -1,0 +1,194 @@
+"""What a search was asked for: its options, checked, and tune.json in its folder for --resume."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cifar_model.errors import InputError
+from cifar_model.files import write_whole
+from cifar_model.recipe import Recipe, from_json, load_recipe
+from cifar_model.run_plan import Precision, check_seed
+from jobs import lr_find
+from jobs.run_folder import run_folder
+from jobs.search_space import LR, band
+from jobs.storage import is_uri
+from jobs.tune_report import REPORT
+
+REQUEST = "tune.json"
+OPTIONS = {"decades": "lr-decades", "dimensions": "search"}  # where a field is called otherwise
+DEFAULT_RECIPE = "seed"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was asked for: enough to resume. It is tune.json."""
+
+    recipe: Recipe  # its epochs are the budget of a trial
+    data: str = "digits"
+    image_size: int = 32
+    train_limit: int | None = None
+    trials: int = 12
+    lr: float | None = None  # the middle of the band; None until the range test has said
+    lr_band: tuple[float, float] | None = None  # None: a decade or so around lr
+    decades: float = 1.0
+    dimensions: tuple[str, ...] = ()  # --search, as given
+    seed: int = 0
+    precision: Precision = "auto"
+    concurrent: int | None = None  # trials at a time; None until Ray has said how many fit
+
+
+def settle(options: argparse.Namespace) -> tuple[Search, Path]:
+    """What to search and where; InputError for options that can't be, or not beside --resume."""
+    if is_uri(options.storage):
+        raise InputError(
+            f"--storage {options.storage}: expected a folder that all workers can reach, such as "
+            "one on NFS; the search keeps its own record there"
+        )
+    given = given_options(options)
+    if options.resume:
+        if options.name is None:
+            raise InputError("--resume: say which search with --name")
+        folder = run_folder(options.storage, options.name)
+        search = read_request(folder)
+        check_same(search, options, given)
+        return search, folder
+    recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs)
+    search = Search(recipe, **given)
+    if search.lr and search.lr_band:
+        raise InputError("--lr and --lr-band: give one of them")
+    kind = search.data.partition(":")[0]
+    name = options.name or time.strftime(f"tune-{kind}-{recipe.name}-%Y%m%d-%H%M%S")
+    return search, run_folder(options.storage, name)
+
+
+def given_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Fields of a Search that options name, as far as they were given; checked."""
+    if options.trials is not None and options.trials < 1:
+        raise InputError(f"--trials {options.trials}: expected 1 or more")
+    if options.concurrent is not None and options.concurrent < 1:
+        raise InputError(f"--concurrent {options.concurrent}: expected 1 or more")
+    if options.lr_decades is not None and not 0 < options.lr_decades <= 6:
+        raise InputError(f"--lr-decades {options.lr_decades:g}: expected a number up to 6")
+    if options.seed is not None:
+        check_seed(options.seed)
+    values = {
+        "data": options.data,
+        "image_size": options.image_size,
+        "train_limit": options.train_limit,
+        "trials": options.trials,
+        "lr": given_lr(options.lr) if options.lr else None,
+        "lr_band": given_band(options.lr_band) if options.lr_band else None,
+        "decades": options.lr_decades,
+        "dimensions": tuple(options.search) or None,
+        "seed": options.seed,
+        "precision": options.precision,
+        "concurrent": options.concurrent,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def check_same(search: Search, options: argparse.Namespace, given: dict[str, Any]) -> None:
+    """InputError if an option given beside --resume asks for something else than the search's."""
+    own: dict[str, Any] = {**vars(search), "epochs": search.recipe.epochs}
+    asked = dict(given)
+    if options.epochs is not None:
+        asked["epochs"] = options.epochs
+    if options.recipe is not None:
+        asked["recipe"] = replace(load_recipe(options.recipe), epochs=search.recipe.epochs)
+    for name, value in asked.items():
+        if value != own[name]:
+            raise InputError(
+                f"--resume: the search has {OPTIONS.get(name, name.replace('_', '-'))} "
+                f"{_shown(own[name])}, not {_shown(value)}; leave the option out, or start a new "
+                "search under another --name"
+            )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Recipe):
+        return value.name
+    if isinstance(value, tuple):
+        return " ".join(_shown(part) for part in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def given_lr(text: str) -> float:
+    """--lr: a positive number, or the suggestion in an lr_find.json."""
+    try:
+        value = float(text)
+    except ValueError:
+        try:
+            found = json.loads(Path(text).read_text(encoding="utf-8"))["suggestion"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"--lr {text}: neither a number nor an {lr_find.RESULT}") from None
+        if found is None:
+            raise InputError(f"--lr {text}: that range test suggested none") from None
+        value = float(found)
+    if not 0 < value < math.inf:
+        raise InputError(f"--lr {text}: expected a positive number")
+    return value
+
+
+def given_band(text: str) -> tuple[float, float]:
+    """--lr-band: LO:HI."""
+    match = re.fullmatch(r"([^:]+):([^:]+)", text)
+    try:
+        lo, hi = (float(part) for part in match.groups()) if match else (math.nan, math.nan)
+    except ValueError:
+        lo = hi = math.nan
+    if math.isnan(lo) or math.isnan(hi):
+        raise InputError(f"--lr-band {text}: expected LO:HI, two numbers")
+    band("--lr-band", LR, lo, hi, log=True)
+    return lo, hi
+
+
+def begin(folder: Path, search: Search) -> None:
+    """Claim the folder for a new search."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder} is there already; add --resume to go on with a search, "
+            "or choose another --name"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_request(folder, search)
+    except OSError as error:
+        raise InputError(f"--storage: can't write to {folder}: {error}") from error
+
+
+def write_request(folder: Path, search: Search) -> None:
+    """Write tune.json."""
+    write_whole(folder / REQUEST, (json.dumps(asdict(search), indent=2) + "\n").encode())
+
+
+def read_request(folder: Path) -> Search:
+    """The search that an unfinished folder is about."""
+    if (folder / REPORT).exists():
+        raise InputError(f"search {folder.name!r} has ended: see {folder / REPORT}")
+    path = folder / REQUEST
+    if not path.is_file():
+        raise InputError(f"--resume: no search {folder.name!r} in {folder.parent} (no {REQUEST})")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        band_given = values["lr_band"]
+        return Search(
+            **{
+                **values,
+                "recipe": from_json(values["recipe"]),
+                "lr_band": tuple(band_given) if band_given else None,
+                "dimensions": tuple(values["dimensions"]),
+            }
+        )
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"--resume: {path} can't be used: {error}") from error

@@ -1,0 +1,51 @@
+"""--resume keeps what was asked for, and refuses options that ask for something else."""
+
+import json
+
+import pytest
+
+from cifar_model.recipe import load_recipe
+from jobs import tune
+from jobs.tune_request import Search, begin, settle
+
+LR_FILE = "lr_find.json"
+
+
+@pytest.fixture
+def where(tmp_path):
+    """The options that name a search of eight trials that has begun, a file of its rate beside."""
+    recipe = load_recipe("digits")
+    dimensions = ("dropout=0:0.3",)
+    begin(tmp_path / "s", Search(recipe, trials=8, lr=0.1, dimensions=dimensions, concurrent=2))
+    (tmp_path / LR_FILE).write_text(json.dumps({"suggestion": 0.1}))
+    return ["--resume", "--storage", str(tmp_path), "--name", "s"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--trials 16", "trials 8, not 16"),
+        ("--epochs 99", "epochs 6, not 99"),
+        ("--recipe seed", "recipe digits, not seed"),
+        ("--data cifar10", "data digits, not cifar10"),
+        ("--lr 0.2", "lr 0.1, not 0.2"),
+        ("--lr-band 0.1:1", "lr-band None, not 0.1 1"),
+        ("--lr-decades 2", "lr-decades 1, not 2"),
+        ("--search dropout=0:0.5", "search dropout=0:0.3, not dropout=0:0.5"),
+        ("--seed 1", "seed 0, not 1"),
+        ("--concurrent 3", "concurrent 2, not 3"),
+    ],
+)
+def test_what_differs_is_refused(where, capsys, arguments, words):
+    with pytest.raises(SystemExit) as stop:
+        tune.main([*where, *arguments.split()])
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and len(lines) == 1 and f"the search has {words};" in lines[0]
+
+
+def test_the_command_that_began_it_resumes_it(where, tmp_path):
+    again = f"--trials 8 --epochs 6 --recipe digits --data digits --lr {tmp_path / LR_FILE}"
+    again += " --search dropout=0:0.3 --seed 0 --precision auto --image-size 32 --concurrent 2"
+    bare, folder = settle(tune.parse(where))
+    assert settle(tune.parse([*where, *again.split()])) == (bare, folder)
+    assert (bare.trials, bare.lr, folder) == (8, 0.1, tmp_path / "s")

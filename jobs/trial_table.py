@@ -6,6 +6,7 @@ change is a line.
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class TrialTable(tune.Callback):
         if sys.stdout.isatty():
             self.live = Live(console=Console(), auto_refresh=False)
             self.live.start()
+            atexit.register(self.live.stop)  # gives the cursor back when Ctrl-C ends the search
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial begins, or goes on."""

@@ -1,13 +1,7 @@
-"""A search: its trials are runs like any other, its winner can be trained, and it can be killed."""
+"""A search: its trials are runs like any other, and its winner can be trained."""
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -18,7 +12,6 @@ from jobs import train, tune
 from jobs.ray_training import WorkerLayout
 from jobs.tune_request import Search
 
-ROOT = Path(__file__).parents[2]
 DATA = ["--data", "digits", "--image-size", "16", "--train-limit", "400"]
 DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]
 
@@ -78,42 +71,6 @@ def test_jobs_train_gives_the_winner_the_accuracy_that_the_search_reported(repor
     train.main([*DATA, *recipe, "--workers", "1", "--storage", str(runs), "--name", "winner"])
     again = read_history(runs / "winner" / "history.csv")[-1]
     assert again.val_accuracy == pytest.approx(best["val_accuracy"], abs=0.03)
-
-
-@pytest.mark.slow
-@pytest.mark.faults
-def test_a_killed_search_goes_on_with_the_same_trials_and_runs_none_twice(tmp_path):
-    where = ["--storage", str(tmp_path), "--name", "killed"]
-    what = ["--recipe", "digits", "--trials", "3", "--epochs", "3", "--lr", "0.1"]
-    what += ["--concurrent", "1"]
-    log = (tmp_path / "log.txt").open("w")
-    first = subprocess.Popen(
-        [sys.executable, "-m", "jobs.tune", *DATA, *what, *where],
-        cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
-    trials = tmp_path / "killed" / "trials"
-    epochs_of = lambda: {t.name: len(read_history(t / "history.csv")) for t in trials.glob("*")}  # noqa: E731
-    deadline = time.time() + 300
-    # The first trial has ended, the second is under way.
-    while sorted(epochs_of().values(), reverse=True)[:2] not in ([3, 1], [3, 2]):
-        assert first.poll() is None and time.time() < deadline, (tmp_path / "log.txt").read_text()
-        time.sleep(0.2)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    time.sleep(5)  # its Ray notices
-    before, done = epochs_of(), max(trials.glob("*"), key=lambda t: epochs_of()[t.name])
-    first_epochs = (done / "history.csv").stat().st_mtime_ns
-    command = [sys.executable, "-m", "jobs.tune", "--resume", *where]
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert second.returncode == 0, second.stderr
-    found = rows(tmp_path / "killed" / "report")
-    assert [trial["status"] for trial in found].count("failed") == 0 and len(found) == 3
-    assert set(before) <= {trial["trial"] for trial in found}
-    assert len(list(trials.iterdir())) == 3
-    assert (done / "history.csv").stat().st_mtime_ns == first_epochs
-    for trial in trials.iterdir():
-        epochs = [record.epoch for record in read_history(trial / "history.csv")]
-        assert epochs == sorted(set(epochs))
 
 
 def test_how_many_trials_run_at_a_time(monkeypatch):

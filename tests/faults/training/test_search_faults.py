@@ -1,11 +1,13 @@
-"""Faults in a search: a trial's worker and a trial's own process are killed, and it ends whole."""
+"""Faults in a search: it, a trial's worker and a trial's own process are killed; it ends whole."""
 
 import csv
 import json
+import shlex
+import signal
 import time
 
 import pytest
-from fault_commands import epochs_in, kill, report
+from fault_commands import epochs_in, kill, report, until
 
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
@@ -15,6 +17,12 @@ DATA = ["--data", "digits", "--train-limit", "300", "--image-size", "16"]
 DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]
 EPOCHS = 7
 KINDS = {"worker": "ray::RayTrainWorker", "own process": "ray::ImplicitFunc"}
+
+
+def reported(search):
+    """The lines of its trials.csv."""
+    with (search / "report" / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_trial_goes_on_when_its_worker_or_its_own_process_is_killed(start, nodes, tmp_path):
@@ -33,7 +41,7 @@ def test_a_trial_goes_on_when_its_worker_or_its_own_process_is_killed(start, nod
         report(f"trial's {kind} killed", seconds_to_next_epoch=f"{time.monotonic() - killed:.1f}")
     command.end()
 
-    rows = list(csv.DictReader((tmp_path / "s" / "report" / "trials.csv").open()))
+    rows = reported(tmp_path / "s")
     assert [(row["trial"], row["status"]) for row in rows] == [(trial.name, "ended")]
     recipe = {**load_recipe("digits").to_json(), "epochs": EPOCHS}
     (tmp_path / "alone.json").write_text(json.dumps(recipe))
@@ -48,3 +56,41 @@ def test_a_trial_goes_on_when_its_worker_or_its_own_process_is_killed(start, nod
     )
     report("trial killed twice", difference=f"metrics {apart:.1e}")
     assert apart < 1e-3
+
+
+def test_a_search_interrupted_and_killed_goes_on_with_its_trials_and_runs_none_twice(
+    start, nodes, tmp_path
+):
+    what = ["--recipe", "digits", "--trials", 3, "--epochs", 3, "--lr", "0.1", "--concurrent", 2]
+    where = ["--storage", tmp_path, "--name", "s"]
+    trials = tmp_path / "s" / "trials"
+    command = start("jobs.tune", *DATA, *what, *where)
+    command.wait_for(lambda: len(list(trials.glob("*"))) == 2)
+    interrupted, begun = time.monotonic(), {trial.name for trial in trials.iterdir()}
+    command.process.send_signal(signal.SIGINT)
+    last = command.end(130).splitlines()[-1]
+    seconds = f"{time.monotonic() - interrupted:.1f}"
+    assert last.startswith("jobs.tune: interrupted; to go on: python -m jobs.tune --resume")
+    assert not (tmp_path / "s" / "report").exists()
+    until(lambda: not nodes.workers(), 60)
+    report("search interrupted", seconds_to_end=seconds)
+
+    command = start(*shlex.split(last.partition("python -m ")[2]))
+    command.wait_for(lambda: 3 in map(epochs_in, trials.iterdir()))
+    command.kill()
+    until(lambda: not nodes.workers(), 60)
+    done = max(trials.iterdir(), key=epochs_in) / "history.csv"
+    written, had = done.stat().st_mtime_ns, sum(map(epochs_in, trials.iterdir()))
+    resumed = time.monotonic()
+    command = start("jobs.tune", "--resume", *where)
+    command.wait_for(lambda: sum(map(epochs_in, trials.iterdir())) > had)
+    report("search killed", seconds_to_next_epoch=f"{time.monotonic() - resumed:.1f}")
+    command.end()
+
+    rows = reported(tmp_path / "s")
+    assert len(rows) == 3 and "failed" not in {row["status"] for row in rows}
+    assert begun < {row["trial"] for row in rows} == {trial.name for trial in trials.iterdir()}
+    assert done.stat().st_mtime_ns == written
+    for trial in trials.iterdir():
+        epochs = [record.epoch for record in read_history(trial / "history.csv")]
+        assert epochs == list(range(len(epochs)))

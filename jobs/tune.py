@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -232,6 +233,8 @@ def search_on_tune(
     from jobs.tune_record import KeepRecord, put_back
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Tune counts the reports of a trial from 1 again when it goes on after a kill.
+    warnings.filterwarnings("ignore", "The reported value is ignored because this `step`")
     # A trial's driver only waits for its workers; with a share of a core for each driver, the last
     # worker would find none whole. Something Tune must be told, so it is a little memory.
     trainable = tune.with_resources(

@@ -100,8 +100,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--resume",
         action="store_true",
-        help="go on with the unfinished search of that --name; what was asked for holds, other "
-        "options may be left out",
+        help="go on with the unfinished search of that --name, as it was asked for; only the "
+        "number of workers and what they get may change",
     )
     return parser.parse_args(arguments)
 

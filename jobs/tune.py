@@ -14,7 +14,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from cifar_model.recipe import RECIPES, Recipe, from_json, load_recipe
 from cifar_model.run_plan import PRECISIONS, Precision, RunPlan, Sweep
 from cifar_model.sources import load_source
 from jobs import lr_find
-from jobs.ray_training import MAX_FAILURES, WorkerLayout
+from jobs.ray_training import MAX_FAILURES, WorkerLayout, room
 from jobs.run_folder import held, run_folder
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
@@ -136,12 +136,12 @@ def run(options: argparse.Namespace) -> Path:
 
         if cluster.dashboard:
             stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
-        concurrent, cpus, gpus = share(cluster.resources, layout, options.concurrent)
+        concurrent, cpus, gpus = share(cluster.nodes, layout, options.concurrent)
         ref = ray.put(data)
         if search.lr is None and search.lr_band is None:
             stages.say("Finding the learning rate to search around")
             plan = RunPlan(search.recipe, classes, search.seed, search.precision)
-            alone = replace(layout, cpus_each=None).resources(cluster.resources)[0]
+            alone = replace(layout, cpus_each=None).resources(cluster.nodes)[0]
             search = replace(search, lr=find_lr(plan, ref, layout.workers, alone, gpus, folder))
             write_request(folder, search)
         dimensions = [lr_dimension(search), *others]
@@ -287,16 +287,14 @@ def read_request(folder: Path) -> Search:
 
 
 def share(
-    cluster: dict[str, float], layout: WorkerLayout, concurrent: int | None
+    nodes: Sequence[Mapping[str, float]], layout: WorkerLayout, concurrent: int | None
 ) -> tuple[int, int, float]:
     """Trials at a time, and cores and GPUs of each worker.
 
     No more trials at a time than fit: the others wait their turn.
     """
-    cpus, gpus = replace(layout, cpus_each=layout.cpus_each or 1).resources(cluster)
-    fit = int(cluster.get("CPU", 1)) // (cpus * layout.workers)
-    if gpus:
-        fit = min(fit, int(cluster.get("GPU", 0) / (gpus * layout.workers)))
+    cpus, gpus = replace(layout, cpus_each=layout.cpus_each or 1).resources(nodes)
+    fit = room(nodes, cpus, gpus) // layout.workers
     return min(concurrent or fit, fit) or 1, cpus, gpus
 
 

@@ -3,7 +3,7 @@
 
 PYTHON ?= python3.11
 DATA ?= digits
-WORKERS ?= 2
+WORKERS ?=
 PORT ?= 8000
 RECIPE ?= $(if $(filter digits,$(DATA)),digits,fast)
 EPOCHS ?=
@@ -22,8 +22,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	@set -e; name=demo-$$(date +%Y%m%d-%H%M%S); \
-	$(BIN)/python -m jobs.train --data "$(DATA)" --recipe "$(RECIPE)" --workers $(WORKERS) \
-	    $(if $(EPOCHS),--epochs $(EPOCHS)) --storage runs --name $$name; \
+	$(BIN)/python -m jobs.train --data "$(DATA)" --recipe "$(RECIPE)" \
+	    $(if $(WORKERS),--workers $(WORKERS)) $(if $(EPOCHS),--epochs $(EPOCHS)) --storage runs --name $$name; \
 	$(BIN)/python -m jobs.evaluate --model runs/$$name/model; \
 	$(BIN)/python -m serve_app --model runs/$$name/model \
 	    --models cifar_model/pretrained --port $(PORT)

@@ -158,6 +158,7 @@ def probe(address: str, storage: str) -> Finding:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     text = (Path(__file__).parent / "probe.py").read_text(encoding="utf-8")
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray lets the environment win over the argument
     client = JobSubmissionClient(address)
     command = f"python -c {shlex.quote(text)} {shlex.quote(storage)}"
     try:

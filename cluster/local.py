@@ -62,9 +62,13 @@ def up(port: int, dashboard_port: int, cpus: int | None, gpus: int | None) -> No
     head = running()
     if head is not None:
         raise RuntimeError(f"a head node runs already ({head.dashboard}); stop it first with down")
-    for number in (port, dashboard_port):
+    for option, number in (("--port", port), ("--dashboard-port", dashboard_port)):
         if not 1 <= number <= 65535:
-            raise RuntimeError(f"port {number}: expected 1 to 65535")
+            raise RuntimeError(f"{option} {number}: expected 1 to 65535")
+        if not is_free(number):
+            raise RuntimeError(
+                f"{option} {number}: something listens there, perhaps another Ray; choose another"
+            )
     environment = {**RAY_ENVIRONMENT, **os.environ, "RAY_AUTH_MODE": "token"}
     # Jobs are started as `python -m …`: that must be this Python, also where no venv is activated.
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
@@ -99,7 +103,8 @@ def up(port: int, dashboard_port: int, cpus: int | None, gpus: int | None) -> No
         f"Ready: dashboard and job server at {head.dashboard}\n"
         f"  export RAY_ADDRESS={head.dashboard} RAY_AUTH_MODE=token\n"
         "  python -m cluster.doctor\n"
-        "  python -m jobs.submit train --data digits --recipe digits --workers 2\n"
+        "  python -m jobs.submit train --data digits --recipe digits --workers 2 "
+        '--storage "$PWD/runs"\n'
         "The dashboard asks for the token once: ray get-auth-token",
         flush=True,
     )
@@ -161,6 +166,17 @@ def answers(dashboard: str) -> bool:
         return error.code in (401, 403)
     except OSError:
         return False
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:

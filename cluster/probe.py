@@ -30,18 +30,18 @@ def visit(uri: str, marks: list[str], own: str) -> str:
 
 
 @ray.remote(num_cpus=0)
-def sweep(uri: str, marks: list[str]) -> None:
-    """Take the marks away again."""
+def sweep(uri: str, own: str) -> None:
+    """Take one's mark away again."""
     from pyarrow import fs
 
     where, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
-    for mark in marks:
-        where.delete_file(f"{path}/{mark}")
+    where.delete_file(f"{path}/{own}")
 
 
 uri = sys.argv[1]
 ray.init(log_to_driver=False, logging_level="ERROR")
 marks: list[str] = []
+left = []  # the marks, each with the node that left it: others may not reach it
 failures = {}
 for node in (node for node in ray.nodes() if node["Alive"]):
     there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -51,6 +51,7 @@ for node in (node for node in ray.nodes() if node["Alive"]):
         failures[node["NodeManagerHostname"] + " " + node["NodeManagerAddress"]] = wrong
     else:
         marks.append(own)
-if marks:
-    ray.get(sweep.remote(uri, marks))
+        left.append((there, own))
+for there, own in left:
+    ray.get(sweep.options(scheduling_strategy=there).remote(uri, own))
 print("PROBE " + json.dumps({"nodes": len(marks) + len(failures), "failures": failures}))

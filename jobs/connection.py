@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_model.cores import usable_cores
+from cifar_model.errors import InputError
 
 # Read by Ray when it is imported or started, so set before; a user's own settings win.
 RAY_SETTINGS = {
@@ -17,14 +18,18 @@ RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it repeats each line that a worker prints
 }
 
+TOKEN_REMEDY = (
+    "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's token"
+)
 API_SERVER = "RAY_API_SERVER_ADDRESS"  # where Ray's state and job clients look first
+REACH_SECONDS = 5  # for a connection to RAY_ADDRESS; Ray itself would try for minutes
 
 
 @dataclass(frozen=True)
 class Cluster:
     """What a connected Ray offers."""
 
-    resources: dict[str, float]  # "CPU", "GPU", … in all
+    nodes: tuple[dict[str, float], ...]  # "CPU", "GPU", … of each node
     dashboard: str | None  # its address, where this command knows it
 
 
@@ -35,23 +40,24 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
     worker_output: print here what workers print.
 
     Without RAY_ADDRESS it starts a local Ray with one CPU a core that this process may use.
+    InputError if there is none at RAY_ADDRESS, or if it won't let us in.
     """
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        yield Cluster(ray.cluster_resources(), dashboard=None)
+        yield Cluster(_nodes(), dashboard=None)
         return
-    if os.environ.get("RAY_ADDRESS"):
-        context = ray.init(logging_level="WARNING", log_to_driver=worker_output)
-    else:
+    if is_local():
         context = start_local_ray(
             num_cpus=usable_cores(), logging_level="WARNING", log_to_driver=worker_output
         )
+    else:
+        context = _join(logging_level="WARNING", log_to_driver=worker_output)
     try:
         url = context.dashboard_url
-        yield Cluster(ray.cluster_resources(), f"http://{url}" if url else None)
+        yield Cluster(_nodes(), f"http://{url}" if url else None)
     finally:
         ray.shutdown()
 
@@ -87,4 +93,50 @@ def start_local_ray(**options: Any) -> Any:
 
 def is_local() -> bool:
     """Whether `ray_cluster` starts a cluster of its own."""
-    return not os.environ.get("RAY_ADDRESS")
+    return os.environ.get("RAY_ADDRESS") in (None, "", "local")
+
+
+def check_address() -> None:
+    """InputError for a RAY_ADDRESS that a command can't connect to; costs no start of Ray."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith(("http://", "https://")):
+        raise InputError(
+            f"RAY_ADDRESS {address} is a job server, which takes jobs: python -m jobs.submit …; "
+            "or unset RAY_ADDRESS to run here"
+        )
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # "auto", or what Ray itself refuses
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"RAY_ADDRESS {address}: nothing answers there ({error}); expected a head's HOST:6379, "
+            "or unset RAY_ADDRESS to run here"
+        ) from error
+
+
+def _join(**options: Any) -> Any:
+    """`ray.init` at RAY_ADDRESS, its errors as one `InputError`."""
+    import ray
+
+    check_address()
+    address = os.environ["RAY_ADDRESS"]
+    try:
+        return ray.init(**options)
+    except ray.exceptions.AuthenticationError as error:
+        raise InputError(f"RAY_ADDRESS {address}: no token; {TOKEN_REMEDY}") from error
+    except ConnectionError as error:
+        # Ray's reason, a wrong token among others, stands in its own log lines before.
+        raise InputError(
+            f"RAY_ADDRESS {address}: {error}; if a head listens there, {TOKEN_REMEDY}"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"RAY_ADDRESS {address}: {reason}") from error
+
+
+def _nodes() -> tuple[dict[str, float], ...]:
+    import ray
+
+    return tuple(node["Resources"] for node in ray.nodes() if node["Alive"])

@@ -8,14 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from cifar_model.dataset import ImageDataset
 from cifar_model.errors import InputError, one_line_errors
-from cifar_model.model_config import ModelConfig, read_config
+from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
 from cifar_model.sources import load_source
+from cifar_model.weights import WEIGHTS
+from jobs import storage
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "The last line printed is the report folder.",
     )
     add = parser.add_argument
-    add("--model", required=True, help="model folder that jobs.train exported")
+    add("--model", required=True, help="model folder or URI that jobs.train exported")
     add("--data", help="cifar10, digits or folder:PATH (default: what the model was trained on)")
     add(
         "--out",
@@ -36,8 +39,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--overwrite", action="store_true", help="replace a report that is there")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.evaluate"):
+        if options.out and storage.is_uri(options.out):
+            raise InputError(
+                f"--out {options.out}: expected a folder; without --out the report of a model at a "
+                "URI goes there"
+            )
         out = Path(options.out).absolute() if options.out else None
-        print(run(Path(options.model).absolute(), options.data, out, overwrite=options.overwrite))
+        if storage.is_uri(options.model):
+            print(run_at(options.model, options.data, out, overwrite=options.overwrite))
+        else:
+            model = Path(options.model).absolute()
+            print(run(model, options.data, out, overwrite=options.overwrite))
+
+
+def run_at(uri: str, data: str | None, out: Path | None, *, overwrite: bool) -> Path | str:
+    """Evaluate a model on object storage; its report, config and card go back there."""
+    with tempfile.TemporaryDirectory(prefix="evaluate-") as aside:
+        model = Path(aside) / "model"
+        storage.pull(uri, model)
+        if not (model / CONFIG).is_file():
+            raise InputError(f"--model {uri}: no model there (no {CONFIG})")
+        if out is None and (model / REPORT).exists() and not overwrite:
+            raise InputError(
+                f"{storage.join(uri, REPORT)} exists; add --overwrite to replace it, or choose "
+                "another --out"
+            )
+        report = run(model, data, out, overwrite=overwrite)
+        if out is not None:
+            return report
+        (model / WEIGHTS).unlink()  # unchanged: it need not go up again
+        storage.push(model, uri)
+        return storage.join(uri, REPORT)
 
 
 def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> Path:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cifar_model.errors import InputError
+from jobs.connection import API_SERVER, TOKEN_REMEDY
 
 STOPPED = 130  # exit code of a stopped job, as of a command that Ctrl-C ended
 FAILED = 1  # of a job that ended without an exit code of its own
@@ -43,27 +44,34 @@ def connect(address: str | None) -> Any:
     from ray.job_submission import JobSubmissionClient
 
     with readable_errors(address):
-        # Ray lets RAY_ADDRESS win over the argument.
-        os.environ["RAY_ADDRESS"] = address
+        # Ray lets the environment win over the argument.
+        os.environ[API_SERVER] = address
         return JobSubmissionClient(address)
 
 
 @contextmanager
-def readable_errors(address: str) -> Iterator[None]:
-    """What Ray says when a request fails, as one `InputError`."""
+def readable_errors(address: str, job: str | None = None) -> Iterator[None]:
+    """What Ray says when a request fails, as one `InputError`.
+
+    job: the requests are about this one, which was there before.
+    """
+    import aiohttp
+    import requests
     from ray.exceptions import AuthenticationError
 
     try:
         yield
     except AuthenticationError as error:
         reason = str(error).split("\n")[0].split(". ")[0]
+        raise InputError(f"{address} refused: {reason}; {TOKEN_REMEDY}") from error
+    except (ConnectionError, TimeoutError, requests.RequestException, aiohttp.ClientError) as error:
+        if job is None:
+            raise InputError(
+                f"no job server at {address}; python -m cluster.doctor says what to do"
+            ) from error
         raise InputError(
-            f"{address} refused: {reason}. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
-            "~/.ray/auth_token to the cluster's token"
-        ) from error
-    except ConnectionError as error:
-        raise InputError(
-            f"no job server at {address}; python -m cluster.doctor says what to do"
+            f"{address} no longer answers about {job}, which goes on if its cluster does: "
+            f"python -m jobs.submit logs {job}"
         ) from error
     except RuntimeError as error:
         raise InputError(f"{address}: {str(error).splitlines()[0]}") from error
@@ -84,12 +92,19 @@ def submit(client: Any, entrypoint: str, runtime_env: dict[str, Any], metadata: 
 
 
 def follow(client: Any, job: str) -> int:
-    """Print a job's log as it grows until the job ends; returns its exit code."""
+    """Print a job's log as it grows until the job ends; returns its exit code.
+
+    RuntimeError if there is no such job.
+    """
 
     async def tail() -> None:
-        async for text in client.tail_job_logs(job):
-            print(text, end="", flush=True)
+        try:
+            async for text in client.tail_job_logs(job):
+                print(text, end="", flush=True)
+        except RuntimeError as error:  # what Ray raises when its WebSocket breaks off
+            raise ConnectionError(str(error)) from error
 
+    client.get_job_info(job)
     asyncio.run(tail())
     return wait(client, job)
 

@@ -110,7 +110,7 @@ def find(
         quiet_lightning()
         threads = layout.cpus_each or usable_cores()
         return range_test(plan, data, sweep, threads=threads).to_json()
-    with started_ray(layout, stages) as (cpus, gpus):
+    with started_ray(layout, stages) as (layout, cpus, gpus):
         return find_on_ray(plan, data, sweep, layout.workers, cpus, gpus, out)
 
 

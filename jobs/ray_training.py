@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from cifar_model.errors import InputError, TrainingDiverged
 from cifar_model.files import clear_asides, write_whole
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
-from jobs.connection import is_local, ray_cluster
+from jobs.connection import check_address, is_local, ray_cluster
 from jobs.run_folder import DIVERGED
 from jobs.stages import Stages
 
@@ -39,6 +39,7 @@ class WorkerLayout:
     cpus_each: int | None = None
     gpus_each: float | None = None
     min_workers: int | None = None  # elastic: go on with as few
+    workers_given: bool = True  # else `workers` is the most, and a GPU each decides
 
     @property
     def count(self) -> int | tuple[int, int]:
@@ -46,7 +47,7 @@ class WorkerLayout:
         return (self.min_workers, self.workers) if self.min_workers else self.workers
 
     def check(self) -> None:
-        """InputError for numbers of workers, cores or GPUs that can't be."""
+        """InputError for numbers that can't be, or a RAY_ADDRESS without a Ray for the workers."""
         if self.workers < 0:
             raise InputError(f"--workers {self.workers}: expected 0 or more")
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
@@ -57,22 +58,63 @@ class WorkerLayout:
             raise InputError(f"--cpus-per-worker {self.cpus_each}: expected 1 or more")
         if self.gpus_each is not None and self.gpus_each < 0:
             raise InputError(f"--gpus-per-worker {self.gpus_each:g}: expected 0 or more")
+        if self.workers:
+            check_address()
 
-    def resources(self, cluster: dict[str, float]) -> tuple[int, float]:
-        """Cores and GPUs of each worker on a cluster with these resources in all."""
-        cpus = self.cpus_each or max(1, int(cluster.get("CPU", 1)) // self.workers)
+    def on(self, nodes: Sequence[Mapping[str, float]]) -> WorkerLayout:
+        """With as many workers as there are GPUs, where fewer and nobody asked for a number."""
+        gpus = int(_total(nodes, "GPU"))
+        if self.workers_given or self.gpus_each is not None or not gpus:
+            return self
+        return replace(self, workers=max(self.min_workers or 1, min(self.workers, gpus)))
+
+    def resources(self, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
+        """Cores and GPUs of each worker on these nodes; all cores that leave room for every worker.
+
+        nodes: resources of each, "CPU", "GPU".
+        InputError if they don't fit on a Ray that is started for this command, and so never grows.
+        """
         gpus = self.gpus_each
         if gpus is None:
-            gpus = 1.0 if cluster.get("GPU") else 0.0
-        for kind, each in (("CPU", cpus), ("GPU", gpus)):
-            wanted, there = (self.min_workers or self.workers) * each, cluster.get(kind, 0)
-            # A cluster may grow until they fit; a Ray started for this command never does.
-            if wanted > there and is_local():
-                raise InputError(
-                    f"--workers {self.workers} with {each:g} {kind}(s) each need {wanted:g}, this "
-                    f"machine has {there:g}; use fewer, or set RAY_ADDRESS to a larger cluster"
-                )
+            gpus = 1.0 if _total(nodes, "GPU") else 0.0
+        cpus = self.cpus_each
+        if cpus is None:
+            largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
+            sizes = range(largest, 1, -1)
+            cpus = next((size for size in sizes if room(nodes, size, gpus) >= self.workers), 1)
+        if is_local() and (shortage := self.shortage(nodes, cpus, gpus)):
+            raise InputError(shortage)
         return cpus, gpus
+
+    def shortage(self, nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float) -> str | None:
+        """Why the workers can't start on these nodes, in a line; None if they can."""
+        fit = room(nodes, cpus, gpus)
+        if fit >= (self.min_workers or self.workers):
+            return None
+        sizes = f"--workers {self.workers} with {cpus} core(s) and {gpus:g} GPU(s) each"
+        there = f"{_total(nodes, 'CPU'):g} core(s) and {_total(nodes, 'GPU'):g} GPU(s)"
+        if not is_local():
+            return f"{sizes}: the cluster's {len(nodes)} node(s) have {there} now, room for {fit}"
+        remedy = f"use --workers {fit}" if fit else "give each less"
+        return (
+            f"{sizes}: this machine has {there}, room for {fit}; {remedy}, or set RAY_ADDRESS to a "
+            "larger cluster"
+        )
+
+
+def room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float) -> int:
+    """How many workers of this size fit, each whole on a node."""
+    fit = 0
+    for node in nodes:
+        by_cpus = int(node.get("CPU", 0)) // cpus
+        # Shares such as 0.1 of a GPU are no exact binary fractions.
+        by_gpus = int(node.get("GPU", 0) / gpus + 1e-9) if gpus else by_cpus
+        fit += min(by_cpus, by_gpus)
+    return fit
+
+
+def _total(nodes: Sequence[Mapping[str, float]], kind: str) -> float:
+    return sum(node.get(kind, 0) for node in nodes)
 
 
 @dataclass(frozen=True)
@@ -102,7 +144,7 @@ def fit_on_ray(
     uri: of the run on object storage; then `folder` is this machine's copy.
     TrainingDiverged if the loss became no number.
     """
-    with started_ray(layout, stages) as (cpus, gpus):
+    with started_ray(layout, stages) as (layout, cpus, gpus):
         import ray
 
         from jobs.failure_notes import FailureNotes
@@ -112,18 +154,21 @@ def fit_on_ray(
 
 
 @contextmanager
-def started_ray(layout: WorkerLayout, stages: Stages) -> Iterator[tuple[int, float]]:
-    """Ray, with what each worker gets of it: cores and GPUs."""
+def started_ray(layout: WorkerLayout, stages: Stages) -> Iterator[tuple[WorkerLayout, int, float]]:
+    """Ray, with the layout on its nodes, and what each worker gets: cores and GPUs."""
     stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
     with ray_cluster() as cluster:
         if cluster.dashboard:
             stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
-        cpus, gpus = layout.resources(cluster.resources)
+        layout = layout.on(cluster.nodes)
+        cpus, gpus = layout.resources(cluster.nodes)
+        if shortage := layout.shortage(cluster.nodes, cpus, gpus):
+            stages.say(f"{shortage}. Waiting for the cluster to grow")
         stages.say(
             f"Starting {layout.workers} worker(s), {cpus} core(s) and {gpus:g} GPU(s) each; "
             "first they import PyTorch and Lightning"
         )
-        yield cpus, gpus
+        yield layout, cpus, gpus
 
 
 def fit_workers(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from cifar_model.cores import usable_cores
 from jobs.load import wrk
 from jobs.load.server import Server, free_port, serving
 from jobs.load.target import Bodies, Target
@@ -72,7 +73,7 @@ def best_workers(
     name: str, model: Path, folder: Path, pictures: Bodies, seconds: int
 ) -> int | None:
     """How many processes a rival answers most with; None if it has no choice."""
-    program, cores = PROGRAMS[name], len(os.sched_getaffinity(0))
+    program, cores = PROGRAMS[name], usable_cores()
     if program.trial is None:
         return None
     rates: dict[int, float] = {}

@@ -142,6 +142,6 @@ def _readable(uri: str) -> Iterator[None]:
         yield
     except (OSError, ArrowInvalid) as error:
         raise InputError(
-            f"--storage: {uri.partition('?')[0]} can't be used: {str(error).splitlines()[0]}; "
+            f"{uri.partition('?')[0]} can't be used: {str(error).splitlines()[0]}; "
             "check the bucket, and AWS_* or GOOGLE_APPLICATION_CREDENTIALS"
         ) from error

@@ -22,12 +22,14 @@ from typing import Any
 from cifar_model.errors import InputError, one_line_errors
 from jobs import job_server
 from jobs.package import INPUTS, MAX_BYTES, PACKAGES, PINS, ROOT, package
+from jobs.storage import is_uri
 
 COMMANDS = {what: f"jobs.{what}" for what in PACKAGES} | {"serve": "serve_app"}
 QUESTIONS = ("status", "logs", "stop")
 TRAVELS = ("--model", "--recipe", "--lr")  # options whose local files go along
-# Without these a result would lie in a folder that goes with the job.
-WANTS = {"train": "--storage", "tune": "--storage", "lr_find": "--out"}
+# Where the results go: anywhere else they would lie in a folder that goes with the job.
+RESULTS = {"train": "--storage", "tune": "--storage", "lr_find": "--out", "evaluate": "--out"}
+TO_URIS = ("train",)  # what sends its results to object storage; others write to folders
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 NODE_PACKAGES = {"ray", "pip", "setuptools"}  # what a node has before any job comes
 
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif rest:
             raise InputError(f"{options.what}: unknown {' '.join(rest)}")
         client = job_server.connect(options.address)
-        with job_server.readable_errors(options.address or "RAY_ADDRESS"):
+        with job_server.readable_errors(client.get_address(), options.job):
             code = answer(client, options, rest)
     sys.exit(code)
 
@@ -70,6 +72,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
     )
     add("what", choices=[*COMMANDS, *QUESTIONS, "list"], help="to run, or to ask")
     add("rest", nargs=argparse.REMAINDER, help="options of that command, or the job's id")
+    parser.set_defaults(job=None)
     options = parser.parse_args(arguments)
     return options, options.rest if options.what in COMMANDS else _job_of(options)
 
@@ -93,22 +96,33 @@ def answer(client: Any, options: argparse.Namespace, rest: list[str]) -> int:
     if options.detach:
         print(job)
         return 0
-    return follow(client, job)
+    with job_server.readable_errors(client.get_address(), job):
+        return follow(client, job)
 
 
 def check(what: str, rest: Sequence[str]) -> None:
     """InputError for a command whose result would be lost, or that can't work on a cluster."""
     if any(word in ("-h", "--help") for word in rest):
         raise InputError(f"for the options of {what}: python -m {COMMANDS[what]} --help")
-    wanted = WANTS.get(what)
-    given = _option(rest, wanted) if wanted else None
-    if wanted and (given is None or not _is_shared(given)):
+    option = RESULTS.get(what)
+    place = _option(rest, option) if option else None
+    # Without --out a report goes beside its model.
+    lost = what != "evaluate" if place is None else not _outlives(place, what)
+    if option and lost:
+        uris = " or a URI (s3://bucket/runs, gs://bucket/runs)" if what in TO_URIS else ""
         raise InputError(
-            f"{wanted} {given or 'is missing'}: expected a place that outlives the job, "
-            "an absolute path that all nodes share or a URI (s3://bucket/runs, gs://bucket/runs)"
+            f"{option} {place or 'is missing'}: expected a place that outlives the job, "
+            f"an absolute path that all nodes share{uris}"
         )
+    for name in ("--model", "--models") if what == "serve" else ():
+        folder = _option(rest, name)
+        if folder and is_uri(folder):
+            raise InputError(
+                f"{name} {folder}: models are served from folders; copy it here, and it travels "
+                "with the job, or to a path that all nodes share"
+            )
     model = _option(rest, "--model")
-    if what == "evaluate" and model and Path(model).exists() and not _option(rest, "--out"):
+    if what == "evaluate" and model and Path(model).exists() and place is None:
         raise InputError(
             "--model is a local folder that would travel with the job and go with it; say with "
             "--out where on shared storage the report goes"
@@ -203,8 +217,8 @@ def _option(words: Sequence[str], name: str) -> str | None:
     return None
 
 
-def _is_shared(place: str) -> bool:
-    return "://" in place or Path(place).is_absolute()
+def _outlives(place: str, what: str) -> bool:
+    return what in TO_URIS if is_uri(place) else Path(place).is_absolute()
 
 
 def _job_of(options: argparse.Namespace) -> list[str]:

@@ -28,7 +28,7 @@ from jobs.ray_training import WorkerLayout, fit_on_ray
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
 
-DEFAULT_RECIPE = "seed"
+DEFAULT_RECIPE, DEFAULT_WORKERS = "seed", 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,8 +75,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--workers",
         type=int,
-        default=2,
-        help="Ray Train workers; 0 trains in this process, without Ray (default: 2)",
+        help="Ray Train workers; 0 trains in this process, without Ray (default: 2, or 1 where "
+        "there is one GPU)",
     )
     add(
         "--cpus-per-worker",
@@ -113,7 +113,11 @@ def train(options: argparse.Namespace) -> Path | str:
     """Run the whole job and return the exported model's folder, as a URI if --storage is one."""
     stages = Stages(time.time())
     layout = WorkerLayout(
-        options.workers, options.cpus_per_worker, options.gpus_per_worker, options.min_workers
+        DEFAULT_WORKERS if options.workers is None else options.workers,
+        options.cpus_per_worker,
+        options.gpus_per_worker,
+        options.min_workers,
+        workers_given=options.workers is not None,
     )
     layout.check()
     request, folder, begun_on = _settle(options)

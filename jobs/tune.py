@@ -14,7 +14,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from cifar_model.sources import load_source
 from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
 from jobs.job_server import STOPPED
-from jobs.ray_training import MAX_FAILURES, WorkerLayout
+from jobs.ray_training import MAX_FAILURES, WorkerLayout, room
 from jobs.run_folder import held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
@@ -133,14 +133,13 @@ def run(options: argparse.Namespace) -> Path:
 
             if cluster.dashboard:
                 stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
-            concurrent, cpus, gpus = share(cluster.resources, layout, search)
+            concurrent, cpus, gpus = share(cluster.nodes, layout, search)
             search = replace(search, concurrent=search.concurrent or concurrent)
             ref = ray.put(data)
             if search.lr is None and search.lr_band is None:
                 stages.say("Finding the learning rate to search around")
                 plan = RunPlan(search.recipe, classes, search.seed, search.precision)
-                # Nothing else runs yet, but how many cores one node has only a local Ray says.
-                alone = layout.resources(cluster.resources)[0] if is_local() else cpus
+                alone = layout.resources(cluster.nodes)[0]  # nothing else runs yet
                 search = replace(search, lr=find_lr(plan, ref, layout.workers, alone, gpus, folder))
             write_request(folder, search)
             dimensions = [lr_dimension(search), *others]
@@ -189,17 +188,14 @@ def resumable(folder: Path) -> Iterator[None]:
 
 
 def share(
-    cluster: dict[str, float], layout: WorkerLayout, search: Search
+    nodes: Sequence[Mapping[str, float]], layout: WorkerLayout, search: Search
 ) -> tuple[int, int, float]:
     """Trials at a time, and cores and GPUs of each worker, on a cluster of so much in all.
 
     A trial that doesn't fit waits its turn, on a cluster that grows until it has grown.
     """
-    cpus, gpus = replace(layout, cpus_each=layout.cpus_each or 1).resources(cluster)
-    fit = int(cluster.get("CPU", 0)) // (cpus * layout.workers)
-    if gpus:
-        fit = min(fit, int(cluster.get("GPU", 0) / (gpus * layout.workers)))
-    fit = max(fit, 1)
+    cpus, gpus = replace(layout, cpus_each=layout.cpus_each or 1).resources(nodes)
+    fit = max(1, room(nodes, cpus, gpus) // layout.workers)
     concurrent = search.concurrent or fit
     return min(concurrent, search.trials, fit if is_local() else concurrent), cpus, gpus
 

@@ -36,10 +36,13 @@ def fixtures_of(item: pytest.Item) -> set[str]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A local Ray with eight logical CPUs, on however many cores there are."""
+    """A local Ray with eight logical CPUs, on however many cores there are.
+
+    No GPU, so that several workers fit on any machine.
+    """
     import ray
 
-    start_local_ray(num_cpus=8, logging_level="ERROR")
+    start_local_ray(num_cpus=8, num_gpus=0, logging_level="ERROR")
     yield
     ray.shutdown()
 

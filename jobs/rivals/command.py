@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from cifar_model.cores import usable_cores
+
 MODEL, THREADS = "BENCH_MODEL", "BENCH_THREADS"
 
 
@@ -39,7 +41,7 @@ def serve(factory: str) -> None:
 
 def threads_each(workers: int) -> int:
     """The cores over the workers."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    return max(1, usable_cores() // workers)
 
 
 def model_folder() -> Path:

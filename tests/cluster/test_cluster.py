@@ -96,6 +96,19 @@ def test_without_the_token_with_a_wrong_one_or_at_a_wrong_address_nothing_runs(
     assert submit(environment, "list").stdout == ""
 
 
+def test_the_doctor_looks_where_it_is_told_to_whatever_the_environment_says(
+    address, environment, storage
+):
+    elsewhere = {**environment, "RAY_ADDRESS": "http://127.0.0.1:9"}
+    run = subprocess.run(
+        [sys.executable, "-m", "cluster.doctor", "--address", address, "--storage", storage],
+        cwd=ROOT, env=elsewhere, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "ok     token: asked for, and ours is right" in run.stdout, run.stdout + run.stderr
+    assert f"ok     storage {storage}: 3 node(s) write there" in run.stdout
+    assert not list(storage.glob(".doctor-*"))
+
+
 def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment, storage):
     # A worker as large as a node, so that there is one on each.
     how = ["--epochs", 2, "--workers", 2, "--cpus-per-worker", 2]

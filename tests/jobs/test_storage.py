@@ -1,6 +1,8 @@
 """Runs on object storage, on a real S3 server on this machine."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from cifar_model.errors import InputError
 from cifar_model.history import read_history
 from cifar_model.model_folder import load_model
-from jobs import storage, train
+from jobs import evaluate, storage, train
 from jobs.run_folder import begin, run_folder
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +93,32 @@ def test_a_run_on_s3_leaves_what_a_local_run_leaves(s3, digits_run, tmp_path, ca
     on_s3 = ["--storage", "s3://runs/all", "--name", "first"]
     assert "has ended" in refusal(capsys, *on_s3)
     assert "nothing to resume" in refusal(capsys, *on_s3, "--resume")
+
+
+def test_a_model_on_s3_is_evaluated_and_its_report_goes_there(s3, digits_model, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(digits_model, model, ignore=shutil.ignore_patterns("report"))
+    config = json.loads((model / "config.json").read_text())
+    del config["metrics"]["test_accuracy"]
+    (model / "config.json").write_text(json.dumps(config))
+    storage.push(model, "s3://runs/evaluated/model")
+    evaluate.main(["--model", "s3://runs/evaluated/model"])
+    assert capsys.readouterr().out.splitlines()[-1] == "s3://runs/evaluated/model/report"
+
+    storage.pull("s3://runs/evaluated/model", tmp_path / "copy")
+    report = json.loads((tmp_path / "copy" / "report" / "report.json").read_text())
+    _, after = load_model(tmp_path / "copy")
+    assert after.metrics["test_accuracy"] == report["accuracy"]
+    assert f"{report['accuracy']:.2%}" in (tmp_path / "copy" / "README.md").read_text()
+
+    for uri, words in (
+        ("s3://runs/evaluated/model", "s3://runs/evaluated/model/report exists"),
+        ("s3://runs/nowhere", "no model there"),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate.main(["--model", uri])
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1
 
 
 def test_a_bucket_that_is_not_there_is_refused_in_one_line(s3, capsys):

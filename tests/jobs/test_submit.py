@@ -73,7 +73,12 @@ def test_the_runtime_environment_has_the_pins(tmp_path):
         (["train", "--data", "digits"], "--storage is missing"),
         (["train", "--storage", "runs"], "--storage runs: expected a place that outlives the job"),
         (["tune", "--storage=runs"], "--storage runs"),
+        (["tune", "--storage", "s3://b/runs"], "--storage s3://b/runs"),
         (["lr_find"], "--out is missing"),
+        (["lr_find", "--out", "s3://b/lr"], "--out s3://b/lr: expected"),
+        (["evaluate", "--model", "s3://b/model", "--out", "report"], "--out report: expected"),
+        (["evaluate", "--model", "s3://b/model", "--out=s3://b/report"], "--out s3://b/report"),
+        (["serve", "--model", "s3://b/model"], "--model s3://b/model: models are served from"),
         (["evaluate", "--model", "."], "say with --out"),
         (["train", "--help"], "python -m jobs.train --help"),
         (["status"], "which job?"),
@@ -84,3 +89,17 @@ def test_the_runtime_environment_has_the_pins(tmp_path):
 def test_what_cannot_work_is_refused_before_anything_is_sent(monkeypatch, capsys, arguments, words):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert words in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("train", ["--storage", "gs://b/runs"]),
+        ("tune", ["--storage", "/mnt/runs"]),
+        ("lr_find", ["--out=/mnt/lr"]),
+        ("evaluate", ["--model", "s3://b/model"]),
+        ("serve", ["--model", "/mnt/model"]),
+    ],
+)
+def test_what_outlives_the_job_is_let_through(what, words):
+    submit.check(what, words)

@@ -23,6 +23,7 @@ from serve_app.api import MAX_INSIDE
 from serve_app.deployments import Asked, ModelServer, Page, Place
 from serve_app.problems import RETRY_AFTER_S
 from serve_app.replica_settings import settings_for_replicas
+from serve_app.slow_bodies import MAX_ARRIVING
 
 CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
@@ -130,7 +131,7 @@ def _model_server(application: str, wanted: Arguments, settings: Mapping[str, st
     # own limit behind it is for what arrives by handle.
     deployment = serve.deployment(ModelServer).options(
         name=name,
-        max_ongoing_requests=2 * MAX_INSIDE,
+        max_ongoing_requests=2 * (MAX_INSIDE + MAX_ARRIVING),
         max_queued_requests=MAX_INSIDE,
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
         ray_actor_options={"num_cpus": wanted.cores},

@@ -12,10 +12,11 @@ the job's own. Ctrl-C asks whether to stop the job or to leave it running.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ TRAVELS = ("--model", "--recipe", "--lr")  # options whose local files go along
 RESULTS = {"train": "--storage", "tune": "--storage", "lr_find": "--out", "evaluate": "--out"}
 TO_URIS = ("train",)  # what sends its results to object storage; others write to folders
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
+SERVING = "RAY_CIFAR_"  # how the settings of a server begin; see serve_app/access.py
+SECRET = "RAY_CIFAR_API_KEYS"
 NODE_PACKAGES = {"ray", "pip", "setuptools"}  # what a node has before any job comes
 
 
@@ -104,6 +107,8 @@ def check(what: str, rest: Sequence[str]) -> None:
     """InputError for a command whose result would be lost, or that can't work on a cluster."""
     if any(word in ("-h", "--help") for word in rest):
         raise InputError(f"for the options of {what}: python -m {COMMANDS[what]} --help")
+    if what == "serve":
+        serving_settings()
     option = RESULTS.get(what)
     place = _option(rest, option) if option else None
     # Without --out a report goes beside its model.
@@ -138,6 +143,8 @@ def submit(client: Any, options: argparse.Namespace, rest: Sequence[str]) -> str
         print(packed.summary(), flush=True)
         entrypoint = shlex.join(["python", "-m", COMMANDS[options.what], *words])
         environment = runtime_env(packed.folder, install=options.install)
+        if options.what == "serve":
+            environment["env_vars"] |= serving_settings()
         metadata = {"command": options.what, "name": _option(rest, "--name") or ""}
         job = job_server.submit(client, entrypoint, environment, metadata)
     print(f"Submitted {job}: {entrypoint}", flush=True)
@@ -156,6 +163,16 @@ def runtime_env(folder: Path, *, install: bool) -> dict[str, Any]:
             "pip_check": False,
         }
     return environment
+
+
+def serving_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the environment here says of a server; InputError if keys are among it."""
+    if SECRET in environment:
+        raise InputError(
+            f"{SECRET}: Ray's dashboard shows a job's environment to everyone; put the keys into a "
+            f"file on the head node and name it in {SECRET}_FILE"
+        )
+    return {name: value for name, value in environment.items() if name.startswith(SERVING)}
 
 
 def pins() -> list[str]:

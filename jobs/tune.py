@@ -190,7 +190,7 @@ def resumable(folder: Path) -> Iterator[None]:
 def share(
     nodes: Sequence[Mapping[str, float]], layout: WorkerLayout, search: Search
 ) -> tuple[int, int, float]:
-    """Trials at a time, and cores and GPUs of each worker, on a cluster of so much in all.
+    """Trials at a time, and cores and GPUs of each worker, on nodes with these resources.
 
     A trial that doesn't fit waits its turn, on a cluster that grows until it has grown.
     """

@@ -10,19 +10,19 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cifar_model.cores import usable_cores
 from cifar_model.engine import ENGINES
 from cifar_model.errors import InputError, one_line_errors
-from serve_app.access import read_access_settings
+from serve_app.replica_settings import settings_for_replicas
 from serve_app.running import address_of, running_here
 from serve_app.settings import apply_local_settings, apply_serve_settings
-from serve_app.slow_bodies import read_body_seconds
 
 if TYPE_CHECKING:
     from serve_app.app import Arguments
+    from serve_app.deployments import Asked
 
 LOGS = "/tmp/ray/session_latest/logs/serve"
 READY = """
@@ -49,16 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; those of the applications that were left out are None."""
+    """The options; those of the applications that were left out are None, and paths absolute."""
     parser = argparse.ArgumentParser(
         prog="python -m serve_app", description="Serve a model folder on Ray until Ctrl-C."
     )
     add = parser.add_argument
     add(
         "--model",
+        type=os.path.abspath,
         help="model folder that jobs.train exported (default: the built-in CIFAR-10 model)",
     )
-    add("--models", help="folder of exported models, all served by name beside --model")
+    add(
+        "--models",
+        type=os.path.abspath,
+        help="folder of exported models, all served by name beside --model",
+    )
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     add(
@@ -74,14 +79,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--engine",
         choices=ENGINES,
-        default="auto",
         help="what runs the model; auto: PyTorch on a GPU, OpenVINO on a CPU (default: auto)",
     )
     add(
         "--update",
         action="store_true",
-        help="put this model in the place of the one that runs already, without a request lost, "
-        "and end; the running server stays as it is if the new model can't be loaded",
+        help="change what is given here of the server that runs already, without a request lost, "
+        "and end; all else stays, and the old replicas go on if the new ones can't start",
     )
     return parser.parse_args(arguments)
 
@@ -93,37 +97,48 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
     """
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
-    check_port_is_free(host, port)
-    # The replicas read them; what is wrong with them is said here.
-    read_access_settings()
-    read_body_seconds()
+    settings = settings_for_replicas()
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     apply_serve_settings()
-    if not os.environ.get("RAY_ADDRESS"):
+    if not on_cluster:
+        check_port_is_free(host, port)
         apply_local_settings()
     print("Checking the model and starting Ray", flush=True)
     from serve_app.app import read_arguments
+    from serve_app.deployments import Asked
+    from serve_app.ours import our_applications, take_away
+    from serve_app.room import say_what_is_awaited
 
     arguments = read_arguments(with_local_sizes(wanted))
     start_ray(arguments)
+    import ray
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    begun = not serve.status().proxies
+    if names := our_applications():
+        raise InputError(
+            f"this Ray serves {', '.join(names)} already; put the model in its place with --update"
+        )
+    if not begun:
+        print("Serve runs on this cluster already, at its own host and port", flush=True)
+    elif on_cluster:
+        check_port_is_free(host, port)
+    say_what_is_awaited(int(ray.cluster_resources().get("CPU", 0)), arguments)
     print("Starting the replicas; they load the model and run it once", flush=True)
-    serve.start(http_options={"host": host, "port": port})
+    if begun:
+        serve.start(http_options={"host": host, "port": port})
     try:
-        deploy(arguments)
-    except InputError:
-        serve.shutdown()
-        raise
-    shown = f"[{host}]" if ":" in host else host
-    with running_here(port):
-        print(READY.format(url=f"http://{shown}:{port}"), flush=True)
-        wait_for_signal()
-    print("Stopping: what was taken in is answered first", flush=True)
-    # One by one while the proxy still stands; shutting all down at once would cut requests off.
-    for name in serve.status().applications:
-        serve.delete(name)
-    serve.shutdown()
+        deploy(arguments, Asked(wanted, settings))
+        shown = f"[{host}]" if ":" in host else host
+        with running_here(port):
+            print(READY.format(url=f"http://{shown}:{port}" if begun else ""), flush=True)
+            wait_for_signal()
+        print("Stopping: what was taken in is answered first", flush=True)
+    finally:
+        take_away()
+        if begun:
+            serve.shutdown()
 
 
 def wait_for_signal() -> None:
@@ -137,47 +152,60 @@ def wait_for_signal() -> None:
 def update(wanted: dict[str, Any], port: int) -> None:
     """Deploy to the server that runs at RAY_ADDRESS, or on this machine's port, and return.
 
-    The new replicas are warm before the old ones go. InputError if there is no such server, or if
-    the new model does not start; then the old replicas go on.
+    What is not wanted otherwise stays as it was started. The new replicas are warm before the old
+    ones go. InputError if there is no such server, or if the new replicas do not start; then the
+    old ones go on.
     """
+    settings = settings_for_replicas()
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     apply_serve_settings()
-    if not os.environ.get("RAY_ADDRESS"):
+    if not on_cluster:
         # A local Ray asks for the token that it left in the user's home.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from serve_app.app import read_arguments
-
-    arguments = read_arguments(with_local_sizes(wanted))
-    import ray
-    from ray import serve
-
     address = os.environ.get("RAY_ADDRESS") or address_of(port)
+    import ray
+
     try:
         ray.init(address=address, logging_level="WARNING", log_to_driver=False)
     except ConnectionError as error:
         raise InputError(f"no Ray answers at {address}; start a server without --update") from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    if not serve.status().applications:
-        raise InputError(f"Ray at {address} serves nothing; start a server without --update")
+    from serve_app.app import read_arguments
+    from serve_app.deployments import Asked
+    from serve_app.ours import asked_of_them, our_applications
+    from serve_app.room import check_room, say_what_is_awaited
+
+    if not our_applications():
+        raise InputError(f"Ray at {address} serves none of this; start a server without --update")
+    before = asked_of_them()
+    asked = Asked({**before.arguments, **wanted}, {**before.settings, **settings})
+    arguments = read_arguments(with_local_sizes(asked.arguments))
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    if on_cluster:
+        say_what_is_awaited(cpus, arguments)
+    else:
+        check_room(cpus, read_arguments(with_local_sizes(before.arguments)), arguments)
     print(
         "Starting replicas with the new model; the old ones answer until they are ready", flush=True
     )
-    deploy(arguments)
+    deploy(arguments, asked)
     print("Updated.", flush=True)
 
 
-def deploy(arguments: Arguments) -> None:
+def deploy(arguments: Arguments, asked: Asked) -> None:
     """All applications, and wait until they answer; InputError if they do not come up."""
     from ray import serve
+    from ray.serve.exceptions import RayServeException
 
     from serve_app.app import targets
 
     try:
-        serve.run_many(targets(arguments))
-    except RuntimeError as error:
+        serve.run_many(targets(arguments, asked))
+    except (RuntimeError, RayServeException) as error:
         raise InputError(f"the application did not start: {error}; see {LOGS}") from error
 
 
-def with_local_sizes(wanted: dict[str, Any]) -> dict[str, Any]:
+def with_local_sizes(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     """On one machine every kind of request may use all of it, since they seldom come at once."""
     if os.environ.get("RAY_ADDRESS"):
         return wanted

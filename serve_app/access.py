@@ -1,10 +1,11 @@
 """Who may ask, and how often: optional API keys, and an optional rate for each caller.
 
-RAY_CIFAR_API_KEYS       keys that are let in, separated by commas; none: everyone is
-RAY_CIFAR_API_KEYS_FILE  a file with a key a line, beside those
-RAY_CIFAR_RATE           requests a second that each caller may send on average; none: no limit
-RAY_CIFAR_BURST          requests that a caller may send at once (default: two seconds' worth)
-RAY_CIFAR_CLIENT_HEADER  a header in which a proxy of yours says who called: x-forwarded-for
+RAY_CIFAR_API_KEYS         keys that are let in, separated by commas; not set: everyone is
+RAY_CIFAR_API_KEYS_FILE    a file with a key a line, beside those
+RAY_CIFAR_API_KEY_DIGESTS  SHA-256 of keys in hex, separated by commas, instead of both
+RAY_CIFAR_RATE             requests a second that each caller may send on average; none: no limit
+RAY_CIFAR_BURST            requests that a caller may send at once (default: two seconds' worth)
+RAY_CIFAR_CLIENT_HEADER    a header in which a proxy of yours says who called: x-forwarded-for
 
 A caller is a key or, without keys, an address. Serve's own proxy does not pass addresses on:
 without keys and without that header, all callers share one rate. Each replica counts for itself.
@@ -31,8 +32,10 @@ from serve_app.environment import positive_number
 from serve_app.problems import Problem, problem_response
 
 _KEYS, _FILE = "RAY_CIFAR_API_KEYS", "RAY_CIFAR_API_KEYS_FILE"
+DIGESTS = "RAY_CIFAR_API_KEY_DIGESTS"
 _RATE, _BURST = "RAY_CIFAR_RATE", "RAY_CIFAR_BURST"
 _HEADER = "RAY_CIFAR_CLIENT_HEADER"
+NO_SECRETS = (_RATE, _BURST, _HEADER)
 SHORTEST_KEY = 16  # characters
 ALWAYS_OPEN = ("/healthz", "/readyz")
 ALWAYS_OPEN_UNDER = "/v2/health/"
@@ -61,21 +64,40 @@ class AccessSettings:
 
 def read_access_settings(environment: Mapping[str, str] = os.environ) -> AccessSettings:
     """The settings in the environment; InputError for what can't be used."""
-    keys = [key.strip() for key in environment.get(_KEYS, "").split(",")]
-    if path := environment.get(_FILE):
-        try:
-            keys += Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{_FILE}={path} can't be read: {error}") from error
-    keys = [key.strip() for key in keys if key.strip()]
-    if path and not keys:
-        raise InputError(f"{_FILE}={path} holds no key; expected one a line")
-    if any(len(key) < SHORTEST_KEY for key in keys):
-        raise InputError(f"{_KEYS}: a key has fewer than {SHORTEST_KEY} characters")
     rate = positive_number(environment, _RATE, "a number")
     burst = positive_number(environment, _BURST, "a number") or 2 * (rate or 1)
     header = environment.get(_HEADER, "").lower().encode() or None
-    return AccessSettings(tuple(map(_digest, keys)), rate, max(1.0, burst), header)
+    return AccessSettings(_read_digests(environment), rate, max(1.0, burst), header)
+
+
+def _read_digests(environment: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Of all keys; none only where no setting of keys is there, for then everyone is let in."""
+    if DIGESTS in environment:
+        try:
+            digests = [bytes.fromhex(text) for text in environment[DIGESTS].split(",")]
+        except ValueError:
+            digests = []
+        if not digests or any(len(digest) != 32 for digest in digests):
+            raise InputError(f"{DIGESTS}: expected SHA-256 digests of 64 hex digits, with commas")
+        return tuple(digests)
+    found: list[tuple[str, list[str]]] = []
+    if _KEYS in environment:
+        found.append((_KEYS, environment[_KEYS].split(",")))
+    if _FILE in environment:
+        path = environment[_FILE]
+        try:
+            found.append((f"{_FILE}={path}", Path(path).read_text(encoding="utf-8").splitlines()))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{_FILE}={path} can't be read: {error}") from error
+    keys: list[str] = []
+    for name, texts in found:
+        own = [text.strip() for text in texts if text.strip()]
+        if not own:
+            raise InputError(f"{name} is set and holds no key; unset it to let everyone in")
+        if any(len(key) < SHORTEST_KEY for key in own):
+            raise InputError(f"{name}: a key has fewer than {SHORTEST_KEY} characters")
+        keys += own
+    return tuple(map(_digest, keys))
 
 
 def install_access(api: FastAPI, settings: AccessSettings) -> None:

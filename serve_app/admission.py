@@ -1,11 +1,13 @@
 """A bound on the requests in a replica: beyond it they are refused before their body is read.
 
-How many pictures may wait for the model is bounded apart: `batching`.
+A request counts once its body is there: who is slow to send it keeps nobody out. How many bodies
+may be on their way is bounded in `slow_bodies`, how many pictures may wait for the model in
+`batching`.
 """
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
@@ -28,8 +30,17 @@ class Admission:
             problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
-        self.inside += 1
+        whole = False
+
+        async def receive_and_count() -> Message:
+            nonlocal whole
+            message = await receive()
+            if not whole and not message.get("more_body", False):
+                whole = True
+                self.inside += 1
+            return message
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive_and_count, send)
         finally:
-            self.inside -= 1
+            self.inside -= whole

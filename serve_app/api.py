@@ -5,6 +5,9 @@ Every replica runs all of them; which ones reach it is decided in front of it, b
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -28,8 +31,12 @@ from serve_app.uploads import MAX_BODY
 MAX_INSIDE = 256
 
 
-def build_api(backend: Backend) -> FastAPI:
-    """The FastAPI application; the page is mounted into it elsewhere."""
+def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> FastAPI:
+    """The FastAPI application; the page is mounted into it elsewhere.
+
+    settings: they count before those of this process's environment; see `replica_settings`.
+    """
+    environment = {**os.environ, **(settings or {})}
     api = FastAPI(
         title="Image classifier",
         version="1",
@@ -37,9 +44,9 @@ def build_api(backend: Backend) -> FastAPI:
         middleware=[Middleware(Admission, limit=MAX_INSIDE)],
     )
     # Each wraps those before it: the headers come last, and so stand on every answer.
-    install_body_deadline(api, read_body_seconds())
+    install_body_deadline(api, read_body_seconds(environment))
     limit_bodies(api, MAX_BODY)
-    install_access(api, read_access_settings())
+    install_access(api, read_access_settings(environment))
     install_security_headers(api)
     install_handlers(api)
     add_classification(api, backend)

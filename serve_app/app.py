@@ -7,7 +7,7 @@ serve run serve_app.app:build model=runs/first/model         # page and endpoint
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from ray.serve.config import BackpressureConfig
 from cifar_model.engine import ENGINES, EngineName
 from cifar_model.errors import InputError
 from serve_app.api import MAX_INSIDE
-from serve_app.deployments import ModelServer, Page, Place
+from serve_app.deployments import Asked, ModelServer, Page, Place
 from serve_app.problems import RETRY_AFTER_S
+from serve_app.replica_settings import settings_for_replicas
+from serve_app.slow_bodies import MAX_ARRIVING
 
 CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
@@ -41,24 +43,23 @@ class Arguments:
 
 def classify(arguments: Mapping[str, Any]) -> Application:
     """The application behind /v1/classify."""
-    return _model_server(CLASSIFY, read_arguments(arguments))
+    return _model_server(CLASSIFY, read_arguments(arguments), settings_for_replicas())
 
 
 def explain(arguments: Mapping[str, Any]) -> Application:
     """The application behind /v1/explain."""
-    return _model_server(EXPLAIN, read_arguments(arguments))
+    return _model_server(EXPLAIN, read_arguments(arguments), settings_for_replicas())
 
 
 def infer(arguments: Mapping[str, Any]) -> Application:
     """The application behind /v2, the Open Inference Protocol."""
-    return _model_server(INFER, read_arguments(arguments))
+    return _model_server(INFER, read_arguments(arguments), settings_for_replicas())
 
 
 def page(arguments: Mapping[str, Any]) -> Application:
     """The application behind everything else, over the two first ones."""
-    # They may not be there yet; its replica looks for them.
-    places = [Place(name, DEPLOYMENTS[name]) for name in (CLASSIFY, EXPLAIN)]
-    return _page(read_arguments(arguments), *places)
+    asked = Asked(dict(arguments), settings_for_replicas())
+    return _page(read_arguments(arguments), *_places(), asked=asked)
 
 
 def build(arguments: Mapping[str, Any]) -> Application:
@@ -66,16 +67,20 @@ def build(arguments: Mapping[str, Any]) -> Application:
 
     It needs one route only, so `serve run` can start it; several applications are faster.
     """
-    wanted = read_arguments(arguments)
-    return _page(wanted, _model_server(CLASSIFY, wanted), _model_server(EXPLAIN, wanted))
+    wanted, asked = read_arguments(arguments), Asked(dict(arguments), settings_for_replicas())
+    servers = [_model_server(name, wanted, asked.settings) for name in (CLASSIFY, EXPLAIN)]
+    return _page(wanted, *servers, asked=asked)
 
 
-def targets(wanted: Arguments) -> list[RunTarget]:
-    """All applications at their paths, as config.yaml lists them."""
-    arguments = {k: v for k, v in asdict(wanted).items() if v is not None}
-    builders = {CLASSIFY: classify, EXPLAIN: explain, INFER: infer, PAGE: page}
+def targets(wanted: Arguments, asked: Asked) -> list[RunTarget]:
+    """All applications at their paths, as config.yaml lists them.
+
+    asked: the settings of their replicas, and what the next `--update` starts from.
+    """
+    made = {name: _model_server(name, wanted, asked.settings) for name in DEPLOYMENTS}
+    made[PAGE] = _page(wanted, *_places(), asked=asked)
     return [
-        RunTarget(builders[entry["name"]](arguments), entry["name"], entry["route_prefix"])
+        RunTarget(made[entry["name"]], entry["name"], entry["route_prefix"])
         for entry in read_config()["applications"]
     ]
 
@@ -116,7 +121,7 @@ def check_model(folder: Path) -> str:
     return str(folder.absolute())
 
 
-def _model_server(application: str, wanted: Arguments) -> Application:
+def _model_server(application: str, wanted: Arguments, settings: Mapping[str, str]) -> Application:
     name = DEPLOYMENTS[application]
     options = deployment_options(name)
     if wanted.replicas is not None:
@@ -126,7 +131,7 @@ def _model_server(application: str, wanted: Arguments) -> Application:
     # own limit behind it is for what arrives by handle.
     deployment = serve.deployment(ModelServer).options(
         name=name,
-        max_ongoing_requests=2 * MAX_INSIDE,
+        max_ongoing_requests=2 * (MAX_INSIDE + MAX_ARRIVING),
         max_queued_requests=MAX_INSIDE,
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
         ray_actor_options={"num_cpus": wanted.cores},
@@ -134,10 +139,15 @@ def _model_server(application: str, wanted: Arguments) -> Application:
         max_surge_percent=100,
         **options,
     )
-    return deployment.bind(wanted.model, wanted.models, wanted.cores, wanted.engine)
+    return deployment.bind(wanted.model, wanted.models, wanted.cores, wanted.engine, settings)
 
 
-def _page(wanted: Arguments, classifier: Any, explainer: Any) -> Application:
+def _places() -> list[Place]:
+    """Where the page's replica looks for its servers, which may not be there yet."""
+    return [Place(name, DEPLOYMENTS[name]) for name in (CLASSIFY, EXPLAIN)]
+
+
+def _page(wanted: Arguments, classifier: Any, explainer: Any, *, asked: Asked) -> Application:
     # One replica: Gradio keeps its queue and sessions in one process. It holds a stream open for
     # each visitor, hence the many ongoing requests.
     deployment = serve.deployment(Page).options(
@@ -146,8 +156,18 @@ def _page(wanted: Arguments, classifier: Any, explainer: Any) -> Application:
         max_ongoing_requests=1024,
         max_queued_requests=256,
         ray_actor_options={"num_cpus": 0},
+        # Two of them for a moment, since importing Gradio takes seconds.
+        max_surge_percent=100,
     )
-    return deployment.bind(wanted.model, wanted.models, classifier, explainer)
+    return deployment.bind(wanted.model, wanted.models, classifier, explainer, asked)
+
+
+def cpus_of(wanted: Arguments) -> int:
+    """CPUs that Ray sets aside for all replicas together, before any of them scales up."""
+    return wanted.cores * sum(
+        wanted.replicas or deployment_options(name)["autoscaling_config"]["min_replicas"]
+        for name in DEPLOYMENTS.values()
+    )
 
 
 def deployment_options(name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,21 @@ class WholePath:
 
 @serve.ingress()
 class ModelServer:
-    """Models and all endpoints over them."""
+    """Models and all endpoints over them.
 
-    def __init__(self, model: str, models: str | None, threads: int, engine: EngineName) -> None:
+    settings: see `replica_settings`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        models: str | None,
+        threads: int,
+        engine: EngineName,
+        settings: Mapping[str, str],
+    ) -> None:
         self._catalog = Catalog(Path(model), Path(models) if models else None)
-        self._threads, self._engine = threads, engine
+        self._threads, self._engine, self._settings = threads, engine, settings
         self._batch_sizes = metrics.Histogram(
             "serve_app_batch_size",
             description="Pictures in a forward pass",
@@ -84,7 +95,7 @@ class ModelServer:
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         from serve_app.api import build_api
 
-        return WholePath(build_api(self._backend))
+        return WholePath(build_api(self._backend, self._settings))
 
     async def logits(
         self, squares: NDArray[np.uint8], model: str | None = None
@@ -120,6 +131,18 @@ class ModelServer:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a person asked of a server; what was left out is not in it.
+
+    arguments: of the applications; see config.yaml.
+    settings: see `replica_settings`.
+    """
+
+    arguments: Mapping[str, Any]
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Place:
     """A deployment of another application."""
 
@@ -146,8 +169,10 @@ class Page:
     classifier, explainer: their handles, or where to find them once they are deployed.
     """
 
-    def __init__(self, model: str, models: str | None, classifier: Any, explainer: Any) -> None:
-        self._catalog = Catalog(Path(model), Path(models) if models else None)
+    def __init__(
+        self, model: str, models: str | None, classifier: Any, explainer: Any, asked: Asked
+    ) -> None:
+        self._catalog, self._asked = Catalog(Path(model), Path(models) if models else None), asked
         self._handles = [
             await_handle(there) if isinstance(there, Place) else there
             for there in (classifier, explainer)
@@ -156,4 +181,8 @@ class Page:
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         from serve_app.web import build_serve_web
 
-        return build_serve_web(self._catalog, *self._handles)
+        return build_serve_web(self._catalog, *self._handles, settings=self._asked.settings)
+
+    async def asked(self) -> Asked:
+        """For `--update`, which changes only what it is given."""
+        return self._asked

@@ -15,6 +15,8 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 
+from serve_app.schemas import ACCESS
+
 PREFIX = "ray_serve_"
 TIMEOUT_S = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -27,7 +29,7 @@ def add_metrics(api: FastAPI) -> None:
         "/metrics",
         tags=["about"],
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **ACCESS},
     )
     async def metrics() -> Response:
         """Request counts, latencies and batch sizes, for Prometheus; a few seconds old."""

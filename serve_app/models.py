@@ -11,7 +11,7 @@ from cifar_model.model_config import ModelConfig
 from serve_app.backends import Backend
 from serve_app.catalog import Catalog
 from serve_app.problems import Problem
-from serve_app.schemas import ModelDescription, ModelList
+from serve_app.schemas import ACCESS, ModelDescription, ModelList
 
 ModelName = Annotated[
     str | None, Query(max_length=200, description="a name from `/v1/models` (default: the first)")
@@ -21,7 +21,7 @@ ModelName = Annotated[
 def add_models(api: FastAPI, backend: Backend) -> None:
     """Register the endpoint."""
 
-    @api.get("/v1/models", tags=["about"])
+    @api.get("/v1/models", responses=ACCESS, tags=["about"])
     async def models() -> ModelList:
         """The models that are served, the default one first."""
         return ModelList(

@@ -29,6 +29,7 @@ from serve_app.inference_schemas import (
 )
 from serve_app.models import find_model
 from serve_app.problems import Problem
+from serve_app.schemas import ACCESS_WORDS, SLOW_WORDS, error_responses
 from serve_app.tensors import Values, decompress, read_inference, write_answer
 from serve_app.uploads import MAX_BODY
 
@@ -36,33 +37,26 @@ HEAD_LENGTH = "Inference-Header-Content-Length"
 # JSON of this size is read within a millisecond; more of it would keep other requests waiting.
 MAX_INLINE = 32 * 1024
 TAGS: list[Any] = ["Open Inference Protocol"]
-Responses = dict[int | str, dict[str, Any]]
-
-
-def _error(description: str) -> dict[str, Any]:
-    return {"model": InferenceError, "description": description}
-
-
-NOT_READY: Responses = {
-    503: _error("not ready, or too busy; try again after `Retry-After` seconds")
+_NOT_READY_WORDS = {503: "not ready, or too busy; try again after `Retry-After` seconds"}
+_MODEL_WORDS = {
+    404: "there is no such model",
+    422: "the name is too long for one",
+    **ACCESS_WORDS,
+    **_NOT_READY_WORDS,
 }
-ACCESS: Responses = {
-    401: _error("the server asks for a key, and this request has none of its own"),
-    429: _error("more requests than a caller may send; try again after `Retry-After` seconds"),
-}
-OF_A_MODEL: Responses = {
-    404: _error("there is no such model"),
-    422: _error("the name is too long for one"),
-    **ACCESS,
-    **NOT_READY,
-}
-OF_INFERENCE: Responses = {
-    400: _error("the request is damaged, or its parts do not fit together"),
-    408: _error("the body did not arrive in time"),
-    413: _error("the body is too large"),
-    415: _error("the body's Content-Encoding is unknown"),
-    **OF_A_MODEL,
-}
+NOT_READY = error_responses(InferenceError, _NOT_READY_WORDS)
+ACCESS = error_responses(InferenceError, ACCESS_WORDS)
+OF_A_MODEL = error_responses(InferenceError, _MODEL_WORDS)
+OF_INFERENCE = error_responses(
+    InferenceError,
+    {
+        400: "the request is damaged, or its parts do not fit together",
+        413: "the body is too large",
+        415: "the body's Content-Encoding is unknown",
+        **SLOW_WORDS,
+        **_MODEL_WORDS,
+    },
+)
 _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 # A picture of 2x2 pixels: red and green over blue and white.
 _COLOURS = [255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255]

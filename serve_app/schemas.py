@@ -100,12 +100,38 @@ class Status(BaseModel):
     status: str = Field(examples=["ok"])
 
 
-# What the endpoints that take pictures answer when they can't.
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Error, "description": "the image is missing or damaged"},
-    404: {"model": Error, "description": "there is no such model"},
-    413: {"model": Error, "description": "the image is too large"},
-    415: {"model": Error, "description": "not an image of a known format"},
-    422: {"model": Error, "description": "a parameter is out of range"},
-    503: {"model": Error, "description": "too busy; try again after `Retry-After` seconds"},
+Responses = dict[int | str, dict[str, Any]]
+ACCESS_WORDS = {
+    401: "the server asks for a key, and this request has none of its own",
+    429: "more requests than a caller may send; try again after `Retry-After` seconds",
 }
+SLOW_WORDS = {408: "the body did not arrive in time"}
+_RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+
+
+def error_responses(model: type[BaseModel], words: dict[int, str]) -> Responses:
+    """What OpenAPI says of errors: status -> in which JSON, and words."""
+    responses: Responses = {
+        status: {"model": model, "description": text} for status, text in sorted(words.items())
+    }
+    for status in (429, 503):
+        if status in responses:
+            responses[status]["headers"] = _RETRY_AFTER
+    return responses
+
+
+ACCESS = error_responses(Error, ACCESS_WORDS)
+# Of the endpoints that take pictures.
+ERRORS = error_responses(
+    Error,
+    {
+        400: "the image is missing or damaged",
+        404: "there is no such model",
+        413: "the image is too large",
+        415: "not an image of a known format",
+        422: "a parameter is out of range",
+        503: "too busy; try again after `Retry-After` seconds",
+        **ACCESS_WORDS,
+        **SLOW_WORDS,
+    },
+)

@@ -14,6 +14,9 @@ SERVE_SETTINGS = {
     # may be repeated; for that it must be in the proxy's buffer (bytes) as a whole.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "131072",
+    # Headers that stop halfway hold a connection for a minute and not an hour. It is about what a
+    # client has still to send: one that only listens, to a stream of events, is not cut off.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # The third failed check replaces a proxy that died: after 3 s and not after 30.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     # Ctrl-C on a local server need not wait 30 s for a load balancer elsewhere to notice.

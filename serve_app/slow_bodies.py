@@ -2,7 +2,8 @@
 
 RAY_CIFAR_BODY_SECONDS  how long it may take (default 30)
 
-Without this, who sends a byte a minute holds a place in the replica for an hour.
+Where more than `MAX_ARRIVING` are on their way to a replica, the one that has been longest makes
+way for the newest, with a 503: many who send a byte a second keep nobody else out.
 """
 
 from __future__ import annotations
@@ -16,51 +17,67 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.environment import positive_number
-from serve_app.problems import Problem, problem_response
+from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
-_NAME = "RAY_CIFAR_BODY_SECONDS"
+SETTING = "RAY_CIFAR_BODY_SECONDS"
 BODY_SECONDS = 30.0  # for 10 MiB: 350 KB a second
+MAX_ARRIVING = 256
 
 
 def read_body_seconds(environment: Mapping[str, str] = os.environ) -> float:
     """The time that a body may take; InputError if the environment holds no number above 0."""
-    return positive_number(environment, _NAME, "a number of seconds") or BODY_SECONDS
+    return positive_number(environment, SETTING, "a number of seconds") or BODY_SECONDS
 
 
-def install_body_deadline(api: FastAPI, seconds: float) -> None:
-    """Answer 408 to requests whose body is not there after `seconds`."""
-    api.add_middleware(BodyDeadline, seconds=seconds)
+def install_body_deadline(api: FastAPI, seconds: float, most: int = MAX_ARRIVING) -> None:
+    """Answer 408 to requests whose body is not there after `seconds`, or 503 beyond `most`."""
+    api.add_middleware(BodyDeadline, seconds=seconds, most=most)
 
 
 class BodyDeadline:
-    """ASGI middleware: waits for a request's body until a deadline, and no longer.
+    """ASGI middleware: waits for `most` bodies at a time, each until a deadline, and no longer.
 
     One timer looks after all requests: a timeout of its own for each would take 20 microseconds.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
-        self.app, self.seconds = app, seconds
+    def __init__(self, app: ASGIApp, seconds: float, most: int) -> None:
+        self.app, self.seconds, self.most = app, seconds, most
         self._waiting: dict[asyncio.Task[Any], float] = {}  # for a body, until when
-        self._overdue: set[asyncio.Task[Any]] = set()
+        self._given_up: dict[asyncio.Task[Any], Problem] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def _receive(self, receive: Receive, deadline: float) -> Message:
-        """The next part of a body; TimeoutError at the deadline, or up to a tenth later."""
+        """The next part of a body; its `Problem` at the deadline, or up to a tenth later."""
         task = asyncio.current_task()
         assert task is not None
+        if len(self._waiting) - len(self._given_up) >= self.most:
+            words = f"more than {self.most} bodies are on their way, this one for longest"
+            problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+            oldest = min(self._left(), key=self._waiting.__getitem__)
+            if deadline < self._waiting[oldest]:
+                raise problem
+            self._give_up(oldest, problem)
         self._waiting[task] = deadline
         if self._timer is None:
             self._look_again()
         try:
             return await receive()
         except asyncio.CancelledError:
-            if task not in self._overdue:
+            if task not in self._given_up:
                 raise
             task.uncancel()  # it was ours
-            raise TimeoutError from None
+            raise self._given_up[task] from None
         finally:
             del self._waiting[task]
-            self._overdue.discard(task)
+            self._given_up.pop(task, None)
+
+    def _left(self) -> list[asyncio.Task[Any]]:
+        """Those that wait and were not given up."""
+        return [task for task in self._waiting if task not in self._given_up]
+
+    def _give_up(self, task: asyncio.Task[Any], problem: Problem) -> None:
+        self._given_up[task] = problem
+        task.cancel()
 
     def _look_again(self) -> None:
         loop = asyncio.get_running_loop()
@@ -68,10 +85,10 @@ class BodyDeadline:
 
     def _give_up_late_ones(self) -> None:
         now = asyncio.get_running_loop().time()
-        for task, deadline in self._waiting.items():
-            if deadline <= now and task not in self._overdue:
-                self._overdue.add(task)
-                task.cancel()
+        words = f"the body did not arrive within {self.seconds:g} s"
+        for task in self._left():
+            if self._waiting[task] <= now:
+                self._give_up(task, Problem(408, "body_too_slow", words))
         self._timer = None
         if self._waiting:
             self._look_again()
@@ -81,7 +98,8 @@ class BodyDeadline:
             await self.app(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self.seconds
-        whole = late = started = False
+        whole = started = False
+        late: Problem | None = None
 
         async def receive_in_time() -> Message:
             nonlocal whole, late
@@ -89,8 +107,8 @@ class BodyDeadline:
                 return await receive()
             try:
                 message = await self._receive(receive, deadline)
-            except TimeoutError:
-                late = True
+            except Problem as problem:
+                late = problem
                 raise
             whole = not message.get("more_body", False)
             return message
@@ -108,7 +126,6 @@ class BodyDeadline:
             if not late:
                 raise
         if late and not started:
-            words = f"the body did not arrive within {self.seconds:g} s"
-            response = problem_response(Problem(408, "body_too_slow", words), scope["path"])
+            response = problem_response(late, scope["path"])
             response.headers["Connection"] = "close"
             await response(scope, receive, send)

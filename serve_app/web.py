@@ -14,12 +14,14 @@ from serve_app.backends import Backend, ServeHandles
 from serve_app.catalog import Catalog
 
 
-def build_serve_web(catalog: Catalog, classifier: Any, explainer: Any) -> FastAPI:
-    """The application over the replicas behind these handles."""
+def build_serve_web(
+    catalog: Catalog, classifier: Any, explainer: Any, *, settings: Mapping[str, str]
+) -> FastAPI:
+    """The application over the replicas behind these handles; settings: see `replica_settings`."""
     from serve_app.metrics import add_metrics
 
     backend = ServeHandles(catalog, classifier, explainer)
-    api = build_api(backend)
+    api = build_api(backend, settings)
     add_metrics(api)
     return build_web(api, backend, catalog.folders)
 

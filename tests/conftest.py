@@ -105,11 +105,13 @@ def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
     from ray import serve
 
     from serve_app.app import read_arguments, targets
+    from serve_app.deployments import Asked
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run_many(targets(read_arguments({"model": str(digits_model), "replicas": 1})))
+    asked = Asked({"model": str(digits_model), "replicas": 1}, {})
+    serve.run_many(targets(read_arguments(asked.arguments), asked))
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()

@@ -16,9 +16,11 @@ import os
 import random
 import shutil
 import socket
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -90,6 +92,25 @@ def show(what, outcome, **more):
     print(f"\n{what}: {figures}")
 
 
+@contextmanager
+def asked_all_the_while(url):
+    """Counts what a path answers, asked five times a second on new connections."""
+    answers, stop = Counter(), threading.Event()
+
+    def ask():
+        while not stop.wait(0.2):
+            try:
+                answers[str(httpx.get(url, timeout=10).status_code)] += 1
+            except httpx.TransportError as error:
+                answers[type(error).__name__] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        yield answers
+        stop.set()
+        asking.result()
+
+
 def whole(server, count=2):
     """Every replica is back and ready."""
     return server.ready() and len(server.processes(REPLICA.format("classify"))) >= count
@@ -139,29 +160,28 @@ def test_a_killed_controller_costs_no_request(server, load):
 
 
 def test_another_version_takes_over_without_a_request_lost(server, load, other_version):
-    sizes = ("--replicas", "2", "--cores", "1")
-    with load() as steady:
+    """Nor one to the page; and what the update is not told stays as it was."""
+    with load() as steady, asked_all_the_while(f"{server.address}/readyz") as ready:
         time.sleep(2)
-        run = server.update("--model", str(other_version), *sizes)
+        run = server.update("--model", str(other_version))
         time.sleep(3)
     assert run.returncode == 0, run.stdout + run.stderr
-    show("another version", steady.outcome)
+    show("another version", steady.outcome, readyz=dict(ready))
     assert not steady.outcome.wrong and not steady.outcome.failed
+    assert set(ready) == {"200"}
     models = {httpx.get(f"{server.address}/v1/models").json()["models"][0]["name"]}
     assert models == {"other-version"}
+    assert len(server.processes(REPLICA.format("classify"))) == 2
 
 
 def test_a_version_that_can_not_start_leaves_the_old_one_answering(server, load, tmp_path):
     """Its constructor raises."""
     models = tmp_path / "models"
     models.mkdir()
-    sizes = ("--replicas", "2", "--cores", "1", "--models", str(models))
     with load() as steady:
         time.sleep(2)
         # Checked and found in order, its folder goes before the new replicas read it.
-        run = server.update(
-            "--model", str(BUILT_IN), *sizes, once_checked=lambda: shutil.rmtree(models)
-        )
+        run = server.update("--models", str(models), once_checked=lambda: shutil.rmtree(models))
         time.sleep(3)
     show("version that raises", steady.outcome)
     assert run.returncode == 2 and "did not start" in run.stderr, run.stderr
@@ -172,8 +192,10 @@ def test_a_version_that_can_not_start_leaves_the_old_one_answering(server, load,
 def test_scaling_up_and_down_costs_no_request_that_is_retried(server, load):
     with load() as steady:
         for replicas in ("3", "1", "2"):
-            run = server.update("--model", str(BUILT_IN), "--replicas", replicas, "--cores", "1")
+            run = server.update("--replicas", replicas)
             assert run.returncode == 0, run.stdout + run.stderr
+    run = server.update("--replicas", "20")
+    assert run.returncode == 2 and "give fewer --replicas" in run.stderr, run.stderr
     show("scaled to 3, 1 and 2", steady.outcome)
     assert not steady.outcome.wrong and not steady.outcome.failed_twice
     # A request may meet a replica that is closing its connection (seen: 1 in 5,000).
@@ -244,13 +266,12 @@ def test_abandoned_requests_leave_no_trace(server, picture):
 @pytest.mark.skipif(not EVENTS, reason="set RAY_CIFAR_FAULT_EVENTS")
 @pytest.mark.timeout(0)
 def test_many_events_in_a_row(server, load, other_version):
-    sizes = ("--replicas", "2", "--cores", "1")
     events = {
         "replica": lambda: kill(server.processes(REPLICA.format("classify"))),
         "proxy": lambda: kill(server.processes(PROXY)),
         "controller": lambda: kill(server.processes(CONTROLLER)),
-        "version": lambda: server.update("--model", str(other_version), *sizes),
-        "back": lambda: server.update("--model", str(BUILT_IN), *sizes),
+        "version": lambda: server.update("--model", str(other_version)),
+        "back": lambda: server.update("--model", str(BUILT_IN)),
     }
     with load(retry_after_s=8.0) as steady:
         for number, name in zip(range(EVENTS), itertools.cycle(events), strict=False):

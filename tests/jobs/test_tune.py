@@ -76,14 +76,14 @@ def test_jobs_train_gives_the_winner_the_accuracy_that_the_search_reported(repor
 def test_how_many_trials_run_at_a_time(monkeypatch):
     recipe, alone = load_recipe("digits"), WorkerLayout(1)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert tune.share({"CPU": 4}, alone, Search(recipe))[0] == 4
-    assert tune.share({"CPU": 4}, WorkerLayout(1, 2), Search(recipe))[0] == 2
-    assert tune.share({"CPU": 4}, alone, Search(recipe, concurrent=9))[0] == 4
-    assert tune.share({"CPU": 4}, alone, Search(recipe, trials=3))[0] == 3
+    assert tune.share([{"CPU": 4}], alone, Search(recipe))[0] == 4
+    assert tune.share([{"CPU": 4}], WorkerLayout(1, 2), Search(recipe))[0] == 2
+    assert tune.share([{"CPU": 4}], alone, Search(recipe, concurrent=9))[0] == 4
+    assert tune.share([{"CPU": 4}], alone, Search(recipe, trials=3))[0] == 3
     # A cluster may grow: what was asked for holds, though nothing fits yet.
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert tune.share({}, alone, Search(recipe, concurrent=9))[0] == 9
-    assert tune.share({}, alone, Search(recipe))[0] == 1
+    assert tune.share([{}], alone, Search(recipe, concurrent=9))[0] == 9
+    assert tune.share([{}], alone, Search(recipe))[0] == 1
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt(), SystemExit(15), SystemExit(0)])

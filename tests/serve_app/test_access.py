@@ -8,6 +8,8 @@ from starlette.testclient import TestClient
 
 from cifar_model.errors import InputError
 from serve_app.access import MAX_CALLERS, Buckets, install_access, read_access_settings
+from serve_app.replica_settings import settings_for_replicas
+from serve_app.slow_bodies import read_body_seconds
 
 KEY, OTHER = "k" * 16, "another-long-key-of-mine"
 
@@ -129,7 +131,12 @@ def test_many_callers_take_bounded_memory():
     ("environment", "words"),
     [
         ({"RAY_CIFAR_API_KEYS": "short"}, "fewer than 16"),
+        ({"RAY_CIFAR_API_KEYS": ""}, "holds no key"),
+        ({"RAY_CIFAR_API_KEYS": " , "}, "holds no key"),
+        ({"RAY_CIFAR_API_KEYS_FILE": ""}, "can't be read"),
         ({"RAY_CIFAR_API_KEYS_FILE": "/nowhere"}, "can't be read"),
+        ({"RAY_CIFAR_API_KEY_DIGESTS": ""}, "expected SHA-256"),
+        ({"RAY_CIFAR_API_KEY_DIGESTS": "12ab"}, "expected SHA-256"),
         ({"RAY_CIFAR_API_KEYS_FILE": "/dev/null"}, "holds no key"),
         ({"RAY_CIFAR_RATE": "many"}, "expected a number above 0"),
         ({"RAY_CIFAR_RATE": "0"}, "expected a number above 0"),
@@ -146,6 +153,28 @@ def test_keys_come_from_a_file_too(tmp_path):
     asked = client(RAY_CIFAR_API_KEYS_FILE=str(tmp_path / "keys"))
     assert asked.get("/v1/models", headers={"x-api-key": OTHER}).status_code == 200
     assert asked.get("/v1/models").status_code == 401
+
+
+def test_replicas_elsewhere_get_the_settings_and_of_keys_the_digests(tmp_path):
+    """Whatever keys their own environment has, those given with the command are asked for."""
+    (tmp_path / "keys").write_text(OTHER)
+    given = {
+        "RAY_CIFAR_API_KEYS": KEY,
+        "RAY_CIFAR_API_KEYS_FILE": str(tmp_path / "keys"),
+        "RAY_CIFAR_RATE": "0.01",
+        "RAY_CIFAR_BURST": "2",
+        "RAY_CIFAR_BODY_SECONDS": "5",
+    }
+    handed = settings_for_replicas(given)
+    assert KEY not in str(handed) and OTHER not in str(handed)
+    assert read_body_seconds(handed) == 5
+    asked = client(**{"RAY_CIFAR_API_KEYS": "only-of-that-machine", **handed})
+    answers = [
+        asked.get("/v1/models", headers={"x-api-key": key}).status_code
+        for key in ("only-of-that-machine", KEY, KEY, KEY, OTHER)
+    ]
+    assert answers == [401, 200, 200, 429, 200]
+    assert settings_for_replicas({}) == {}
 
 
 def test_no_key_is_kept_in_memory():

@@ -1,17 +1,20 @@
-"""Beyond a bound, requests are refused at once; health answers all the same."""
+"""Beyond a bound, requests are refused at once; slow bodies do not count, and health answers."""
 
 import asyncio
 
 from serve_app.admission import Admission
 
 
-async def ask(app, path):
+async def ask(app, path, body=None):
+    """Status, headers and body of the answer; `body` is awaited before the request's is whole."""
     sent = []
 
     async def send(message):
         sent.append(message)
 
     async def receive():
+        if body is not None:
+            await body.wait()
         return {"type": "http.request", "body": b"", "more_body": False}
 
     await app({"type": "http", "path": path, "method": "POST", "headers": []}, receive, send)
@@ -22,6 +25,7 @@ def test_what_is_over_the_bound_gets_a_503_that_says_when_to_retry():
     go = asyncio.Event()
 
     async def slow(scope, receive, send):
+        await receive()
         if scope["path"].startswith("/v1/classify"):
             await go.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -29,12 +33,20 @@ def test_what_is_over_the_bound_gets_a_503_that_says_when_to_retry():
 
     async def scenario():
         app = Admission(slow, limit=2)
+        on_their_way = [
+            asyncio.create_task(ask(app, "/v1/classify", body=asyncio.Event())) for _ in range(5)
+        ]
+        await asyncio.sleep(0)
         inside = [asyncio.create_task(ask(app, "/v1/classify")) for _ in range(2)]
         await asyncio.sleep(0)
         refused = await ask(app, "/v1/classify")
         health = await ask(app, "/healthz")
         go.set()
         served = await asyncio.gather(*inside)
+        for task in on_their_way:
+            task.cancel()
+        await asyncio.gather(*on_their_way, return_exceptions=True)
+        assert app.inside == 0
         return refused, health, served, await ask(app, "/v1/classify")
 
     refused, health, served, after = asyncio.run(scenario())

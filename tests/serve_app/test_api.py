@@ -187,6 +187,19 @@ def test_the_openapi_page_documents_every_endpoint(client):
     assert {path for path in paths if not path.startswith("/v2")} - {"/metrics"} == here
     content = paths["/v1/classify"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "image/png", "image/jpeg", "image/webp"} == set(content)
+    everywhere = {"401", "429"}
+    taking_bodies = everywhere | {"400", "404", "408", "413", "415", "422", "503"}
+    for path, method, errors in (
+        ("/v1/classify", "post", taking_bodies),
+        ("/v1/explain", "post", taking_bodies),
+        ("/v2/models/{name}/infer", "post", taking_bodies),
+        ("/v1/models", "get", everywhere),
+        ("/metrics", "get", everywhere),
+    ):
+        if path in paths:  # /metrics is where Ray is
+            responses = paths[path][method]["responses"]
+            assert set(responses) - {"200"} == errors, path
+            assert "Retry-After" in responses["429"]["headers"]
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/classify", "/v1/explain"])

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cifar_model.errors import InputError
 from serve_app.__main__ import check_port_is_free
-from serve_app.app import build
+from serve_app.app import build, read_arguments
+from serve_app.room import check_room
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +28,36 @@ def test_unknown_or_bad_arguments_are_refused(arguments):
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json"):
         build({"model": str(tmp_path)})
+
+
+def sized(replicas, cores):
+    return read_arguments({"replicas": replicas, "cores": cores})
+
+
+def test_an_update_that_would_never_find_its_cpus_is_refused():
+    """Three kinds of replicas; of 12 CPUs, 2 replicas of a core each take 6."""
+    now = sized(2, 1)
+    for then in (now, sized(3, 1), sized(1, 4), sized(2, 2)):
+        check_room(12, now, then)
+    for then in (sized(4, 1), sized(5, 1), sized(1, 5)):
+        with pytest.raises(InputError, match="the server was started with 12"):
+            check_room(12, now, then)
+
+
+def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(served):
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    run = subprocess.run(
+        [sys.executable, "-m", "serve_app", "--port", "8999"],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2 and run.stderr.count("\n") == 1, run.stderr
+    assert "--update" in run.stderr
+    assert httpx.get(f"{served}/readyz", timeout=30).status_code == 200
 
 
 def test_a_port_in_use_is_refused():

@@ -1,5 +1,6 @@
 """Bodies that trickle in, over a real socket: given up in time, without touching the others."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from cifar_model.errors import InputError
 from serve_app.slow_bodies import BODY_SECONDS, install_body_deadline, read_body_seconds
 
-SECONDS = 1.0
+SECONDS, MOST = 1.0, 8
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def address() -> Iterator[tuple[str, int]]:
         app.post("/count")(count)
     api.post("/stream")(stream)
     api.mount("/page", page)
-    install_body_deadline(api, SECONDS)
+    install_body_deadline(api, SECONDS, MOST)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(api, log_level="error"))
@@ -86,6 +87,25 @@ def test_a_body_that_stops_is_given_up(address, path):
 def test_a_body_in_pieces_within_the_time_is_taken(address):
     answer = post(address, "/count", [b"abc"] * 4, SECONDS / 20)
     assert answer.startswith(b"HTTP/1.1 200 ") and b'{"bytes":12}' in answer
+
+
+def test_bodies_that_stop_keep_nobody_out(address):
+    """More of them than are waited for at a time: the oldest make way, before they are late."""
+    start = time.monotonic()
+    head = b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc"
+    with contextlib.ExitStack() as stack:
+        stopped = []
+        for _ in range(MOST + 2):
+            stopped.append(stack.enter_context(socket.create_connection(address)))
+            stopped[-1].sendall(head)
+            time.sleep(SECONDS / 50)  # so that they come in this order
+        answer = post(address, "/count", [b"abc"], 0)
+        assert time.monotonic() - start < SECONDS
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        for connection in stopped[:2]:
+            refused = connection.recv(65536)
+            assert refused.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in refused
+        assert stopped[-1].recv(65536).startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_answer_may_take_longer_than_the_body(address):

@@ -1,0 +1,48 @@
+"""Our applications in a Serve that may hold others: which run, as what, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ray import serve
+
+from cifar_model.errors import InputError
+from serve_app.app import PAGE, read_config
+from serve_app.deployments import Asked
+
+ANSWERS_WITHIN_S = 30.0
+
+
+def our_applications() -> list[str]:
+    """Names of those of config.yaml that this Ray serves, the page's first."""
+    names = [entry["name"] for entry in read_config()["applications"]]
+    running = serve.status().applications
+    return sorted((name for name in names if name in running), key=lambda name: name != PAGE)
+
+
+def asked_of_them() -> Asked:
+    """What they were started with; InputError if they can't say so."""
+
+    async def ask() -> Asked:
+        # With Serve's settings for throughput a handle works in an event loop only.
+        page = serve.get_deployment_handle("Page", PAGE)
+        async with asyncio.timeout(ANSWERS_WITHIN_S):
+            return await page.asked.remote()
+
+    try:
+        return asyncio.run(ask())
+    except (KeyError, TimeoutError) as error:
+        raise InputError(
+            "the page of the server that runs does not answer, and so does not say what it was "
+            "started with; start the server anew"
+        ) from error
+
+
+def take_away() -> None:
+    """Delete them, once what they have taken in is answered; other applications stay.
+
+    One by one while the proxy still stands: shutting all down at once would cut requests off. The
+    page goes first, for it is asked wherever no other application is, and would have none to ask.
+    """
+    for name in our_applications():
+        serve.delete(name)

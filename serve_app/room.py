@@ -1,0 +1,31 @@
+"""Whether a Ray has the CPUs for a server: Serve itself would wait without a word."""
+
+from __future__ import annotations
+
+from cifar_model.errors import InputError
+from serve_app.app import DEPLOYMENTS, Arguments, cpus_of
+
+
+def check_room(cpus: int, now: Arguments, then: Arguments) -> None:
+    """InputError if the replicas that run can't give way to the new ones.
+
+    cpus: of the Ray that holds both; it was started by a server for itself, and doesn't grow.
+    """
+    # An old replica goes once as many run as are wanted: what is added stands beside the old ones.
+    added = max(0, (then.replicas or 1) - (now.replicas or 1)) * len(DEPLOYMENTS) * then.cores
+    needed = max(cpus_of(then), cpus_of(now) + added + then.cores)
+    if needed > cpus:
+        raise InputError(
+            f"the change takes {needed} CPUs and the server was started with {cpus}: give fewer "
+            "--replicas or --cores, or start it anew"
+        )
+
+
+def say_what_is_awaited(cpus: int, then: Arguments) -> None:
+    """Print a line if a cluster is too small as it is; its autoscaler may add nodes."""
+    if cpus_of(then) > cpus:
+        print(
+            f"The replicas take {cpus_of(then)} CPUs and the cluster has {cpus}: they wait for "
+            "more nodes; Ctrl-C gives up, fewer --replicas or --cores need less",
+            flush=True,
+        )

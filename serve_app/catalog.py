@@ -39,6 +39,8 @@ class Catalog(Mapping[str, ModelConfig]):
         self.rescan()
 
     def __getitem__(self, name: str) -> ModelConfig:
+        if name != self.default:
+            self.refresh()
         return self._configs[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -13,12 +13,12 @@ from cifar_model.predictor import softmax
 from cifar_model.tta import UNSURE_BELOW, mirrored, mirrors_help, unsure
 from serve_app.answers import top_predictions
 from serve_app.backends import Backend
-from serve_app.decoding import Framed
+from serve_app.decoding import Framed, framed_or_raise
 from serve_app.json_response import json_response
 from serve_app.models import ModelName, check_unchanged, find_model
 from serve_app.problems import Problem
 from serve_app.schemas import ERRORS, Classification, Classifications
-from serve_app.uploads import framed_or_raise, image_body, read_uploads
+from serve_app.uploads import image_body, read_uploads
 
 DEFAULT_TOP_K = 5
 TopK = Annotated[int, Query(ge=1, le=1000, description="how many classes to name, best first")]

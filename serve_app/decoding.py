@@ -61,6 +61,13 @@ async def decoded(
         yield await in_thread(max(sizes), lambda: _decode(found, size, whole))
 
 
+def framed_or_raise(found: Framed | Problem) -> Framed:
+    """The picture, or its `Problem` raised."""
+    if isinstance(found, Problem):
+        raise found
+    return found
+
+
 async def in_thread(pixels: int, work: Callable[[], T]) -> T:
     """What the work on a picture of so many pixels returns, done off the event loop."""
     pool = _LARGE_ONES if pixels > LARGE else None

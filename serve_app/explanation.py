@@ -13,13 +13,13 @@ from cifar_model.predictor import Explanation as Found
 from serve_app.answers import explained_picture, top_predictions
 from serve_app.backends import Backend
 from serve_app.classification import DEFAULT_TOP_K, TopK
-from serve_app.decoding import in_thread
+from serve_app.decoding import framed_or_raise, in_thread
 from serve_app.images import encode_png
 from serve_app.json_response import json_response
 from serve_app.models import ModelName, check_unchanged, find_model
 from serve_app.problems import Problem
 from serve_app.schemas import ERRORS, Explanation
-from serve_app.uploads import framed_or_raise, image_body, read_upload, read_uploads
+from serve_app.uploads import image_body, read_upload, read_uploads
 
 _PNG: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 

@@ -35,14 +35,13 @@ class PixelBudget:
         self._waiting.append((pixels, turn))
         self._let_in()
         try:
-            async with asyncio.timeout(self.wait_s):
-                await asyncio.shield(turn)
+            try:
+                async with asyncio.timeout(self.wait_s):
+                    await asyncio.shield(turn)
+            except TimeoutError as error:
+                words = "too many large pictures are being worked on; try again"
+                raise Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S) from error
             yield
-        except TimeoutError as error:
-            if turn.done():
-                raise
-            words = "too many large pictures are being worked on; try again"
-            raise Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S) from error
         finally:
             if turn.done():
                 self.inside -= pixels

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from cifar_model.framing import Picture
-from serve_app.decoding import Framed, decode, decoded
+from serve_app.decoding import Framed, decode, decoded, framed_or_raise
 from serve_app.images import MAX_BYTES
 from serve_app.problems import Problem
 
@@ -78,13 +78,6 @@ async def read_upload(request: Request, size: int) -> AsyncIterator[tuple[Pictur
         framed = framed_or_raise(found)
         assert framed.picture is not None
         yield framed.picture, framed
-
-
-def framed_or_raise(found: Framed | Problem) -> Framed:
-    """The picture, or its `Problem` raised."""
-    if isinstance(found, Problem):
-        raise found
-    return found
 
 
 async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:

@@ -20,13 +20,12 @@ from cifar_model.layers import (
 )
 from serve_app.answers import enlarged, explained_picture, shrunk, top_predictions
 from serve_app.backends import Backend
-from serve_app.decoding import decoded
+from serve_app.decoding import decoded, framed_or_raise
 from serve_app.example_pictures import shipped_pictures
 from serve_app.faithfulness import REMOVED_SHARE, Faithfulness, measure_faithfulness
 from serve_app.images import decode_image
 from serve_app.model_data import read_data, why_unreadable
 from serve_app.tabs.messages import class_index, messages
-from serve_app.uploads import framed_or_raise
 
 BEST = "predicted"
 BUTTONS = ["download", "fullscreen"]

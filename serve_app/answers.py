@@ -45,6 +45,18 @@ def explained_picture(picture: Picture, explanation: Explanation, opacity: float
     return overlay(picture, whole, opacity=opacity)
 
 
+def shrunk(picture: Picture, most: int) -> Picture:
+    """The picture in its own proportions with about `most` pixels, or as it is if it has fewer."""
+    height, width = picture.shape[:2]
+    if height * width <= most:
+        return picture
+    from PIL import Image
+
+    scale = (most / (height * width)) ** 0.5
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
 def enlarged(picture: Picture, side: int) -> Picture:
     """A small picture in whole pixels, about `side` pixels wide: the browser would blur them."""
     factor = max(1, side // picture.shape[1])

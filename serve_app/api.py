@@ -47,8 +47,8 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
     install_body_deadline(api, read_body_seconds(environment))
     limit_bodies(api, MAX_BODY)
     install_access(api, read_access_settings(environment))
-    install_security_headers(api)
     install_handlers(api)
+    install_security_headers(api)
     add_classification(api, backend)
     add_explanation(api, backend)
     add_models(api, backend)
@@ -61,7 +61,10 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
 
     @api.get("/readyz", responses={503: {"model": Error}}, tags=["about"])
     async def readyz() -> Status:
-        """200 when a picture sent now would be answered, and fast: every model has run."""
+        """200 when a picture sent now would be answered, and fast: the default model has run.
+
+        Of /v2, which has replicas of its own, `/v2/health/ready` tells.
+        """
         if not await backend.ready():
             words = "the model's replicas do not answer yet; try again"
             raise Problem(503, "not_ready", words, retry_after_s=1)

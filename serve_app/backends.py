@@ -1,14 +1,14 @@
-"""Where answers come from: one small interface over models in this process or behind Serve.
+"""Where answers come from: one small interface, and the models in this process behind it.
 
-The HTTP endpoints and the page are written against `Backend` and run over either. Pictures reach it
+The HTTP endpoints and the page are written against `Backend` and run over these or over
+`serve_handles`. Pictures reach it
 framed: squares (S, S, 3) of the side that the model sees.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
 from cifar_model.model_config import ModelConfig
 from cifar_model.predictor import Explanation, Predictor
 from serve_app.batching import Batcher
+from serve_app.slow_lane import SlowLane
+
+# Explanations that take a backward pass, about 50 ms each: the last waits for a second or two.
+MOST_EXPLAINED = 32
 
 
 class Backend(Protocol):
@@ -43,8 +47,8 @@ class Backend(Protocol):
     ) -> Explanation:
         """A map over the square; None explains the most probable class."""
 
-    async def ready(self) -> bool:
-        """Whether a request would be answered now."""
+    async def ready(self, model: str | None = None) -> bool:
+        """Whether a request to this model would be answered now."""
 
 
 class Running:
@@ -79,15 +83,26 @@ class InProcess:
         async def find(name: str) -> Running:
             return running[name]
 
+        async def usable(name: str) -> bool:
+            return name in running
+
+        self._slow_lane = SlowLane(MOST_EXPLAINED)
         self._find: Callable[[str], Awaitable[Running]] = find
+        self._usable: Callable[[str], Awaitable[bool]] = usable
 
     @classmethod
     def on_demand(
-        cls, models: Mapping[str, ModelConfig], find: Callable[[str], Awaitable[Running]]
+        cls,
+        models: Mapping[str, ModelConfig],
+        find: Callable[[str], Awaitable[Running]],
+        usable: Callable[[str], Awaitable[bool]],
     ) -> InProcess:
-        """Over models that `find` loads when they are first asked for."""
+        """Over models that `find` loads when they are first asked for.
+
+        usable: whether it could; asking loads nothing.
+        """
         backend = cls({})
-        backend.models, backend._find = models, find
+        backend.models, backend._find, backend._usable = models, find, usable
         return backend
 
     async def logits(
@@ -113,48 +128,11 @@ class InProcess:
         if (layer, method) == (DEFAULT_LAYER, DEFAULT_METHOD):
             return explain(found, square, class_index, layer, method)
         # The package takes a backward pass, one at a time.
-        return await asyncio.to_thread(explain, found, square, class_index, layer, method)
+        return await self._slow_lane(lambda: explain(found, square, class_index, layer, method))
 
-    async def ready(self) -> bool:
+    async def ready(self, model: str | None = None) -> bool:
         """See `Backend`."""
-        return True
+        return model is None or await self._usable(model)
 
     async def _running(self, model: str | None) -> Running:
         return await self._find(model or next(iter(self.models)))
-
-
-class ServeHandles:
-    """Models in the replicas of Serve, asked by handle."""
-
-    def __init__(self, models: Mapping[str, ModelConfig], classifier: Any, explainer: Any) -> None:
-        self.models = models
-        self._classifier, self._explainer = classifier, explainer
-
-    async def logits(
-        self, squares: NDArray[np.uint8], *, model: str | None = None
-    ) -> NDArray[np.float32]:
-        """See `Backend`."""
-        return await self._classifier.logits.remote(squares, model)
-
-    async def explain(
-        self,
-        square: Picture,
-        class_index: int | None,
-        layer: str,
-        *,
-        method: str = DEFAULT_METHOD,
-        model: str | None = None,
-    ) -> Explanation:
-        """See `Backend`."""
-        return await self._explainer.explain.remote(square, class_index, layer, method, model)
-
-    async def ready(self) -> bool:
-        """See `Backend`: both kinds of replicas, which exist only once their model has run."""
-        try:
-            async with asyncio.timeout(2):
-                await asyncio.gather(
-                    self._classifier.ready.remote(), self._explainer.ready.remote()
-                )
-        except Exception:
-            return False
-        return True

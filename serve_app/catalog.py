@@ -9,29 +9,38 @@ from pathlib import Path
 
 from cifar_model.errors import InputError
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
+from cifar_model.weights import WEIGHTS
 
 LOG = logging.getLogger(__name__)
-RESCAN_SECONDS = 2.0  # a name that nobody knows makes the folder be read again, but not more often
+RESCAN_SECONDS = 2.0  # the folder is read again when it is asked about, but not more often
 
 
 class Catalog(Mapping[str, ModelConfig]):
     """Names of models -> their configs, the default one first; and their folders.
 
-    default: the model folder that answers when no name is given.
+    default: the model folder that answers when no name is given. It is served as it was at the
+        start; `python -m serve_app --update` replaces it.
     folder: its subfolders (and their `model/`, as runs have it) that hold a model are served too,
-        also those that appear later. A request names a model; it never names a path.
+        also those that appear or are exported anew later. A request names a model; it never names a
+        path.
     """
 
     def __init__(self, default: Path, folder: Path | None = None) -> None:
         config = read_config(default)
+        self.default = config.name
         self._configs: dict[str, ModelConfig] = {config.name: config}
         self.folders: dict[str, Path] = {config.name: default}
+        self._versions: dict[str, str] = {config.name: version_of(default)}
+        # As read last from each place; None for a config that can't be used.
+        self._read: dict[Path, tuple[str, ModelConfig | None]] = {}
         self._folder, self._scanned = folder, 0.0
         if folder is not None and not folder.is_dir():
             raise InputError(f"--models {folder}: no such folder")
         self.rescan()
 
     def __getitem__(self, name: str) -> ModelConfig:
+        if name != self.default:
+            self.refresh()
         return self._configs[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -43,24 +52,63 @@ class Catalog(Mapping[str, ModelConfig]):
 
     def knows(self, name: str) -> bool:
         """Whether a model has this name, after another look at the folder if need be."""
-        if name not in self._configs and time.monotonic() - self._scanned > RESCAN_SECONDS:
-            self.rescan()
+        if name != self.default:
+            self.refresh()
         return name in self._configs
 
+    def version(self, name: str) -> str:
+        """What changes when the files of a model do."""
+        return self._versions[name]
+
+    def refresh(self) -> None:
+        """Read the folder again, unless that was done a moment ago."""
+        if time.monotonic() - self._scanned > RESCAN_SECONDS:
+            self.rescan()
+
     def rescan(self) -> None:
-        """Add the models that have appeared in the folder; those known stay as they are."""
+        """Add the models that have appeared in the folder, and take over those exported anew."""
         self._scanned = time.monotonic()
         if self._folder is None:
             return
-        places = [p for entry in sorted(self._folder.iterdir()) for p in (entry, entry / "model")]
-        for place in places:
+        try:
+            entries = sorted(self._folder.iterdir())
+        except OSError as error:
+            LOG.warning("--models: %s", error)
+            return
+        for place in (p for entry in entries for p in (entry, entry / "model")):
             if place.name.startswith(".") or not (place / CONFIG).is_file():
                 continue
+            version = version_of(place)
+            config = self._config(place, version)
+            if config is None or config.name == self.default:
+                continue
+            # Of two places that hold the same name the first is served, as long as it is there.
+            known = self.folders.get(config.name, place)
+            if known == place or not (known / CONFIG).is_file():
+                self._configs[config.name] = config
+                self.folders[config.name] = place
+                self._versions[config.name] = version
+
+    def _config(self, place: Path, version: str) -> ModelConfig | None:
+        """The config there, read once for each version of it."""
+        if place not in self._read or self._read[place][0] != version:
             try:
-                config = read_config(place)
+                self._read[place] = version, read_config(place)
             except InputError as error:
                 # One damaged folder must not keep the others from being served.
                 LOG.warning("%s", error)
-                continue
-            if config.name not in self._configs:
-                self._configs[config.name], self.folders[config.name] = config, place
+                self._read[place] = version, None
+        return self._read[place][1]
+
+
+def version_of(folder: Path) -> str:
+    """Times and sizes of a model's files, as one word; a file that isn't there has its part too."""
+    parts = []
+    for name in (CONFIG, WEIGHTS):
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            parts.append("-")
+        else:
+            parts.append(f"{found.st_mtime_ns:x}.{found.st_size:x}")
+    return "_".join(parts)

@@ -13,11 +13,12 @@ from cifar_model.predictor import softmax
 from cifar_model.tta import UNSURE_BELOW, mirrored, mirrors_help, unsure
 from serve_app.answers import top_predictions
 from serve_app.backends import Backend
+from serve_app.decoding import Framed, framed_or_raise
 from serve_app.json_response import json_response
-from serve_app.models import ModelName, find_model
+from serve_app.models import ModelName, check_unchanged, find_model
 from serve_app.problems import Problem
 from serve_app.schemas import ERRORS, Classification, Classifications
-from serve_app.uploads import image_body, read_uploads, whole
+from serve_app.uploads import image_body, read_uploads
 
 DEFAULT_TOP_K = 5
 TopK = Annotated[int, Query(ge=1, le=1000, description="how many classes to name, best first")]
@@ -58,10 +59,11 @@ def add_classification(api: FastAPI, backend: Backend) -> None:
         name, config = find_model(backend, model)
         uploads = await read_uploads(request, config.image_size)
         if len(uploads) == 1:
-            whole(uploads[0])
-        squares = [upload.square for upload in uploads if upload.square is not None]
+            framed_or_raise(uploads[0].found)
+        squares = [u.found.square for u in uploads if isinstance(u.found, Framed)]
         examine = tta == "auto" and mirrors_help(config.recipe)
         probabilities, again = await probabilities_of(backend, name, squares, examine)
+        check_unchanged(backend, name, config)
         answers = iter(
             {
                 "predictions": top_predictions(row, config.class_names, top_k, threshold),
@@ -72,8 +74,8 @@ def add_classification(api: FastAPI, backend: Backend) -> None:
         if len(uploads) == 1:
             return json_response({"model": name, **next(answers)})
         results = [
-            {"name": upload.name, "error": _error(upload.problem)}
-            if upload.problem
+            {"name": upload.name, "error": _error(upload.found)}
+            if isinstance(upload.found, Problem)
             else {"name": upload.name, **next(answers)}
             for upload in uploads
         ]

@@ -7,6 +7,7 @@ and none crosses a second deployment. The page asks the servers by handle.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from ray.serve import metrics
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cifar_model.engine import EngineName
+from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.predictor import Explanation, Predictor
 from serve_app.backends import InProcess, Running
 from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
+from serve_app.model_files import ModelFiles, unavailable
 
+LOG = logging.getLogger(__name__)
 # Beside the default model; the one unused for longest makes way.
 MODELS_IN_A_REPLICA = 4
 APPEARS_WITHIN_S = 60.0
@@ -87,10 +91,10 @@ class ModelServer:
             boundaries=[1, 2, 4, 8, 16, MAX_BATCH],
             tag_keys=("model",),
         )
-        self._default_name = next(iter(self._catalog))
         # Held apart from the others, so that it never makes way.
-        self._default = self._run(self._default_name)
-        self._backend = InProcess.on_demand(self._catalog, self._find)
+        self._default = self._run(self._catalog.default)
+        self._files = ModelFiles(self._catalog)
+        self._backend = InProcess.on_demand(self._catalog, self._find, self._files.in_order)
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         from serve_app.api import build_api
@@ -109,19 +113,31 @@ class ModelServer:
         """See `backends.Backend`; for the page's handle."""
         return await self._backend.explain(square, class_index, layer, method=method, model=model)
 
-    async def ready(self) -> bool:
-        """True: the replica exists only once its model has run."""
-        return True
+    async def ready(self, model: str | None = None) -> bool:
+        """See `backends.Backend`: the replica exists only once its default model has run."""
+        return await self._backend.ready(model)
 
     async def _find(self, name: str) -> Running:
-        return self._default if name == self._default_name else await self._other(name)
+        if name == self._catalog.default:
+            return self._default
+        if not await self._files.in_order(name):
+            raise unavailable(name)
+        try:
+            return await self._other(f"{name}@{self._catalog.version(name)}")
+        except (InputError, OSError) as error:
+            # Its files have changed meanwhile.
+            LOG.warning("%s", error)
+            raise unavailable(name) from error
 
     @serve.multiplexed(max_num_models_per_replica=MODELS_IN_A_REPLICA)
-    async def _other(self, name: str) -> Running:
-        return await asyncio.to_thread(self._run, name)
+    async def _other(self, name_and_version: str) -> Running:
+        """A model as it is now: exported anew it has another version, and is loaded anew."""
+        return await asyncio.to_thread(self._run, name_and_version.rpartition("@")[0])
 
     def _run(self, name: str) -> Running:
         predictor = load_warm(self._catalog.folders[name], self._threads, self._engine)
+        if predictor.class_names != self._catalog[name].class_names:
+            raise InputError(f"model {name}: its folder is being written")
         tags = {"model": name}
         return Running(
             predictor,

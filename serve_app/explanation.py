@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 
-from cifar_model.framing import centre_square
+from cifar_model.framing import Picture, centre_square
 from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD, LayerName, MethodName
+from cifar_model.predictor import Explanation as Found
 from serve_app.answers import explained_picture, top_predictions
 from serve_app.backends import Backend
 from serve_app.classification import DEFAULT_TOP_K, TopK
+from serve_app.decoding import framed_or_raise, in_thread
 from serve_app.images import encode_png
 from serve_app.json_response import json_response
-from serve_app.models import ModelName, find_model
+from serve_app.models import ModelName, check_unchanged, find_model
 from serve_app.problems import Problem
 from serve_app.schemas import ERRORS, Explanation
-from serve_app.uploads import image_body, read_upload
+from serve_app.uploads import image_body, read_upload, read_uploads
 
 _PNG: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 
@@ -53,14 +54,24 @@ def add_explanation(api: FastAPI, backend: Backend) -> None:
                 f"class_index: {class_index}, the model's classes go from 0 "
                 f"to {len(config.class_names) - 1}",
             )
-        picture, square = await read_upload(request, config.image_size)
-        found = await backend.explain(square, class_index, layer, method=method, model=name)
+
+        async def evidence(square: Picture) -> Found:
+            found = await backend.explain(square, class_index, layer, method=method, model=name)
+            check_unchanged(backend, name, config)
+            return found
+
         if "application/json" not in request.headers.get("accept", ""):
-            png = await asyncio.to_thread(
-                lambda: encode_png(explained_picture(picture, found, opacity))
-            )
+            async with read_upload(request, config.image_size) as (picture, framed):
+                found = await evidence(framed.square)
+                png = await in_thread(
+                    framed.height * framed.width,
+                    lambda: encode_png(explained_picture(picture, found, opacity)),
+                )
             return Response(png, media_type="image/png")
-        top, left, side = centre_square(*picture.shape[:2])
+        (upload,) = await read_uploads(request, config.image_size, most=1)
+        framed = framed_or_raise(upload.found)
+        found = await evidence(framed.square)
+        top, left, side = centre_square(framed.height, framed.width)
         return json_response(
             {
                 "model": name,

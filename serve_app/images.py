@@ -6,8 +6,7 @@ turned upright as EXIF says, transparency laid over white.
 
 from __future__ import annotations
 
-import contextlib
-import threading
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -27,14 +26,41 @@ from serve_app.problems import Problem
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph
-# Decoding takes up to 8 bytes a pixel: of pictures larger than these, two at a time in a process.
-LARGE = 4_000_000  # pixels
-_LARGE_ONES = threading.BoundedSemaphore(2)
 _STRIP = 1_000_000  # pixels converted at a time
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture in these bytes, (H, W, 3) uint8; `Problem` (a 4xx) if they hold none."""
+@dataclass(frozen=True)
+class Opened:
+    """A picture whose header has been read and found in order; its pixels are still packed."""
+
+    image: Image.Image
+    exif: bytes
+
+    @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return self.image.width * self.image.height
+
+    def decode(self) -> Picture:
+        """The picture, (H, W, 3) uint8, once; `Problem` (a 4xx) if it is damaged."""
+        with self.image as image:
+            try:
+                image.load()
+                return _upright(_to_rgb(image), orientation(self.exif))
+            except Exception as error:
+                raise damaged(str(error) or type(error).__name__) from error
+
+
+def decode_image(data: bytes) -> Picture:
+    """The picture in these bytes, (H, W, 3) uint8; `Problem` (a 4xx) if they hold none.
+
+    For those from strangers see `decoding`, which bounds how many are held at a time.
+    """
+    return open_image(data).decode()
+
+
+def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Opened:
+    """The picture in these bytes, not decoded yet; `Problem` (a 4xx) if they hold none."""
     if not data:
         raise Problem(400, "empty_image", "the image is empty: 0 bytes; send a PNG, JPEG or WebP")
     if len(data) > MAX_BYTES:
@@ -53,19 +79,12 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
         # Which errors Pillow raises for bytes that it can't decode is written nowhere; fuzzing
         # found an AssertionError among them.
         raise damaged("its header can't be read") from error
-    with image:
-        pixels = image.width * image.height
-        if pixels > max_pixels:
-            raise _too_many_pixels(max_pixels, f": {image.width}x{image.height}")
-        if drawing.scans > MAX_SCANS or drawing.scans * pixels > MAX_SCANNED:
-            raise damaged(f"{drawing.scans} scans over {pixels:,} pixels")
-        exif = drawing.exif or image.info.get("exif", b"")
-        with _LARGE_ONES if pixels > LARGE else contextlib.nullcontext():
-            try:
-                image.load()
-                return _upright(_to_rgb(image), orientation(exif))
-            except Exception as error:
-                raise damaged(str(error) or type(error).__name__) from error
+    opened = Opened(image, drawing.exif or image.info.get("exif", b""))
+    if opened.pixels > max_pixels:
+        raise _too_many_pixels(max_pixels, f": {image.width}x{image.height}")
+    if drawing.scans > MAX_SCANS or drawing.scans * opened.pixels > MAX_SCANNED:
+        raise damaged(f"{drawing.scans} scans over {opened.pixels:,} pixels")
+    return opened
 
 
 def encode_png(picture: Picture) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import FastAPI, Query
@@ -10,7 +11,7 @@ from cifar_model.layers import EXPLAINABLE_LAYERS, EXPLANATION_METHODS
 from cifar_model.model_config import ModelConfig
 from serve_app.backends import Backend
 from serve_app.catalog import Catalog
-from serve_app.problems import Problem
+from serve_app.problems import RETRY_AFTER_S, Problem
 from serve_app.schemas import ACCESS, ModelDescription, ModelList
 
 ModelName = Annotated[
@@ -24,6 +25,8 @@ def add_models(api: FastAPI, backend: Backend) -> None:
     @api.get("/v1/models", responses=ACCESS, tags=["about"])
     async def models() -> ModelList:
         """The models that are served, the default one first."""
+        if isinstance(backend.models, Catalog):
+            await asyncio.to_thread(backend.models.refresh)
         return ModelList(
             models=[describe(name, config) for name, config in list(backend.models.items())]
         )
@@ -46,6 +49,21 @@ def find_model(backend: Backend, name: str | None) -> tuple[str, ModelConfig]:
     models = backend.models
     if name is None:
         name = next(iter(models))
-    elif name not in models and not (isinstance(models, Catalog) and models.knows(name)):
-        raise Problem(404, "unknown_model", f"no model {name!r}; /v1/models lists them")
+    elif not (models.knows(name) if isinstance(models, Catalog) else name in models):
+        raise unknown_model(name)
     return name, models[name]
+
+
+def check_unchanged(backend: Backend, name: str, config: ModelConfig) -> None:
+    """`Problem` if the model was exported anew since `find_model` gave this config.
+
+    What it said may then belong to the other's classes.
+    """
+    if backend.models[name].class_names != config.class_names:
+        words = f"model {name!r} was replaced while it was asked; try again"
+        raise Problem(503, "model_unavailable", words, retry_after_s=RETRY_AFTER_S)
+
+
+def unknown_model(name: str) -> Problem:
+    """What is answered where no model has this name."""
+    return Problem(404, "unknown_model", f"no model {name!r}; /v1/models lists them")

@@ -27,7 +27,7 @@ from serve_app.inference_schemas import (
     ServerMetadata,
     TensorDescription,
 )
-from serve_app.models import find_model
+from serve_app.models import check_unchanged, find_model
 from serve_app.problems import Problem
 from serve_app.schemas import ACCESS_WORDS, SLOW_WORDS, error_responses
 from serve_app.tensors import Values, decompress, read_inference, write_answer
@@ -90,7 +90,7 @@ def add_open_inference(api: FastAPI, backend: Backend) -> None:
 
     @api.get("/v2/health/ready", tags=TAGS, responses=NOT_READY)
     async def ready() -> Ready:
-        """200 when every model would answer now."""
+        """200 when the default model would answer now."""
         await check_ready()
         return Ready(live=True, ready=True)
 
@@ -117,7 +117,7 @@ def add_open_inference(api: FastAPI, backend: Backend) -> None:
     async def model_ready(name: str = model_name) -> ModelReady:
         """200 when the model would answer now."""
         name, _ = find_model(backend, name)
-        await check_ready()
+        await check_ready(name)
         return ModelReady(name=name, ready=True)
 
     @api.post(
@@ -146,6 +146,7 @@ def add_open_inference(api: FastAPI, backend: Backend) -> None:
         wanted, pictures = read() if small else await asyncio.to_thread(read)
         squares = await framed(pictures, config.image_size)
         logits = await backend.logits(squares, model=name)
+        check_unchanged(backend, name, config)
         labels = [config.class_names[index] for index in logits.argmax(axis=1)]
         outputs: dict[str, Values] = {
             "probabilities": softmax(logits),
@@ -158,9 +159,9 @@ def add_open_inference(api: FastAPI, backend: Backend) -> None:
         headers = {HEAD_LENGTH: str(json_ends)}
         return Response(answer, media_type="application/octet-stream", headers=headers)
 
-    async def check_ready() -> None:
-        if not await backend.ready():
-            words = "the model's replicas do not answer yet; try again"
+    async def check_ready(model: str | None = None) -> None:
+        if not await backend.ready(model):
+            words = "the model does not answer at present; try again"
             raise Problem(503, "not_ready", words, retry_after_s=1)
 
 

@@ -5,13 +5,16 @@ Below /v2 it is {"error": message, "code": code}: clients of that protocol expec
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+LOG = logging.getLogger(__name__)
 RETRY_AFTER_S = 1  # of those who are refused because too many wait
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -47,6 +50,7 @@ def problem_response(problem: Problem, path: str) -> JSONResponse:
 
 def install_handlers(api: FastAPI) -> None:
     """Answer every kind of error in the one shape."""
+    api.add_middleware(LastResort)
 
     @api.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> JSONResponse:
@@ -64,3 +68,27 @@ def install_handlers(api: FastAPI) -> None:
         code = _CODES.get(error.status_code, f"http_{error.status_code}")
         problem = Problem(error.status_code, code, str(error.detail))
         return problem_response(problem, request.scope["path"])
+
+
+class LastResort:
+    """ASGI middleware: what nobody foresaw is logged in full, and answered without its details."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            LOG.exception("%s %s failed", scope["method"], scope["path"])
+            problem = Problem(500, "internal_error", "the server failed; its log says why")
+            await problem_response(problem, scope["path"])(scope, receive, send)

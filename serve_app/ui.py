@@ -49,7 +49,8 @@ def page_options() -> dict[str, Any]:
         "theme": THEME,
         "css": CSS,
         "max_file_size": MAX_BYTES,
-        "show_error": True,
+        # What the tabs put in words is shown all the same; other errors stay in the log.
+        "show_error": False,
         # What visitors did is recorded nowhere.
         "run_history": False,
         "footer_links": ["api", "gradio", "settings"],

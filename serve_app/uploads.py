@@ -1,19 +1,21 @@
-"""The pictures of a request: raw bytes or a form, decoded and framed off the event loop.
+"""The pictures of a request: raw bytes or a form.
 
 Each picture fails alone: what is wrong with one says nothing of its neighbours.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from cifar_model.framing import Picture, fit_to_square
-from serve_app.images import MAX_BYTES, MAX_PIXELS, decode_image
+from cifar_model.framing import Picture
+from serve_app.decoding import Framed, decode, decoded, framed_or_raise
+from serve_app.images import MAX_BYTES
 from serve_app.problems import Problem
 
 MAX_PICTURES = 64  # in one request
@@ -49,12 +51,10 @@ def image_body(*, several: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Upload:
-    """One picture of a request, whole and as the network sees it; or why there is none."""
+    """One picture of a request as the network sees it, or why there is none."""
 
     name: str  # of the file in the form, or ""
-    picture: Picture | None = None
-    square: Picture | None = None
-    problem: Problem | None = None
+    found: Framed | Problem
 
 
 async def read_uploads(request: Request, size: int, most: int = MAX_PICTURES) -> list[Upload]:
@@ -62,6 +62,26 @@ async def read_uploads(request: Request, size: int, most: int = MAX_PICTURES) ->
 
     Together they may have as many pixels as one alone; each beyond that has its `Problem`.
     """
+    files = await _read_files(request, most)
+    found = await decode([data for _, data in files], size)
+    return [Upload(name, part) for (name, _), part in zip(files, found, strict=True)]
+
+
+@asynccontextmanager
+async def read_upload(request: Request, size: int) -> AsyncIterator[tuple[Picture, Framed]]:
+    """The one picture of a request, whole and framed; `Problem` if there is not exactly one.
+
+    The block is where the whole picture is needed: until it ends, room is held for it.
+    """
+    files = await _read_files(request, most=1)
+    async with decoded([data for _, data in files], size, whole=True) as (found,):
+        framed = framed_or_raise(found)
+        assert framed.picture is not None
+        yield framed.picture, framed
+
+
+async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
+    """Names and contents of a request's files."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with request.form(max_files=MAX_PICTURES, max_fields=8) as form:
@@ -71,45 +91,16 @@ async def read_uploads(request: Request, size: int, most: int = MAX_PICTURES) ->
             if len(parts) > most:
                 words = f"{len(parts)} fields named 'file'; at most {most}"
                 raise Problem(422, "too_many_files", words)
-            files = [
+            return [
                 (part.filename or "", await part.read())
                 for part in parts
                 if isinstance(part, UploadFile)
             ]
-    elif kind.startswith("image/") or kind in ("", "application/octet-stream"):
-        files = [("", await request.body())]
-    else:
-        raise Problem(
-            415,
-            "unsupported_media_type",
-            f"content type {kind}: send multipart/form-data with a field 'file', "
-            "or the bytes of a picture as image/png, image/jpeg or image/webp",
-        )
-    return await asyncio.to_thread(_read_files, files, size)
-
-
-async def read_upload(request: Request, size: int) -> tuple[Picture, Picture]:
-    """The one picture of a request, whole and framed; `Problem` if there is not exactly one."""
-    uploads = await read_uploads(request, size, most=1)
-    return whole(uploads[0])
-
-
-def whole(upload: Upload) -> tuple[Picture, Picture]:
-    """An upload's picture and square; raises the `Problem` with it, if any."""
-    if upload.problem is not None:
-        raise upload.problem
-    assert upload.picture is not None and upload.square is not None
-    return upload.picture, upload.square
-
-
-def _read_files(files: list[tuple[str, bytes]], size: int) -> list[Upload]:
-    left, uploads = MAX_PIXELS, []
-    for name, data in files:
-        try:
-            picture = decode_image(data, max_pixels=left)
-        except Problem as problem:
-            uploads.append(Upload(name, problem=problem))
-            continue
-        left -= picture.shape[0] * picture.shape[1]
-        uploads.append(Upload(name, picture, fit_to_square(picture, size)))
-    return uploads
+    if kind.startswith("image/") or kind in ("", "application/octet-stream"):
+        return [("", await request.body())]
+    raise Problem(
+        415,
+        "unsupported_media_type",
+        f"content type {kind}: send multipart/form-data with a field 'file', "
+        "or the bytes of a picture as image/png, image/jpeg or image/webp",
+    )

@@ -11,15 +11,16 @@ import numpy as np
 from gradio.data_classes import ImageData
 
 from cifar_model.errors import InputError
-from cifar_model.framing import Picture, fit_to_square
+from cifar_model.framing import Picture
 from cifar_model.layers import (
     DEFAULT_LAYER,
     DEFAULT_METHOD,
     EXPLAINABLE_LAYERS,
     EXPLANATION_METHODS,
 )
-from serve_app.answers import enlarged, explained_picture, top_predictions
+from serve_app.answers import enlarged, explained_picture, shrunk, top_predictions
 from serve_app.backends import Backend
+from serve_app.decoding import decoded, framed_or_raise
 from serve_app.example_pictures import shipped_pictures
 from serve_app.faithfulness import REMOVED_SHARE, Faithfulness, measure_faithfulness
 from serve_app.images import decode_image
@@ -29,6 +30,7 @@ from serve_app.tabs.messages import class_index, messages
 BEST = "predicted"
 BUTTONS = ["download", "fullscreen"]
 SEEN_SIDE = 160  # pixels on the page
+SHOWN_PIXELS = 2_000_000  # of an overlay; each answer leaves one in Gradio's cache for a day
 DRAWN = 8  # pictures of the data a click
 Example = Path | Picture
 
@@ -52,15 +54,19 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
                 raise InputError("give a picture first: drop, paste or photograph one")
             config = backend.models[model_name]
             target = None if explained == BEST else class_index(explained, config.class_names)
-            # Off the event loop, which every visitor shares: large pictures take seconds.
-            picture = await asyncio.to_thread(lambda: decode_image(Path(picture_path).read_bytes()))
-            square = await asyncio.to_thread(fit_to_square, picture, config.image_size)
+            data = await asyncio.to_thread(Path(picture_path).read_bytes)
+            async with decoded([data], config.image_size, whole=True) as (part,):
+                framed = framed_or_raise(part)
+                assert framed.picture is not None
+                shown = await asyncio.to_thread(shrunk, framed.picture, SHOWN_PIXELS)
+                square = framed.square
+            del part, framed  # the whole picture, for which no room is held any more
             found = await backend.explain(square, target, layer, method=method, model=model_name)
-        faithful = await measure_faithfulness(backend, square, found, model_name)
-        best = top_predictions(found.probabilities, config.class_names, top_k)
+            faithful = await measure_faithfulness(backend, square, found, model_name)
+            best = top_predictions(found.probabilities, config.class_names, top_k)
         return (
             {prediction["label"]: prediction["probability"] for prediction in best},
-            await asyncio.to_thread(explained_picture, picture, found, opacity),
+            await asyncio.to_thread(explained_picture, shown, found, opacity),
             in_words(faithful, config.class_names[found.class_index]),
             enlarged(square, SEEN_SIDE),
             enlarged(faithful.removed, SEEN_SIDE) if faithful else None,

@@ -97,12 +97,13 @@ def misclassified_tab(
             progress((i, count), desc="Explaining", unit="images")
             image = chosen.images[i]
             classes = int(chosen.predicted[i]), int(chosen.true[i])
-            maps = await asyncio.gather(
-                *(
-                    backend.explain(image, k, layer, method=method, model=model_name)
-                    for k in classes
+            with messages("These can't be explained"):
+                maps = await asyncio.gather(
+                    *(
+                        backend.explain(image, k, layer, method=method, model=model_name)
+                        for k in classes
+                    )
                 )
-            )
             large = enlarged(image, SIDE)
             overlays = [explained_picture(large, found, opacity) for found in maps]
             caption = (

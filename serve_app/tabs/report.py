@@ -12,12 +12,11 @@ import gradio as gr
 import pandas as pd
 
 from cifar_model.errors import InputError
-from cifar_model.history import read_history
+from cifar_model.history import HISTORY, read_history
 from cifar_model.model_config import ModelConfig
 from cifar_model.report_folder import Report, read_report
 from serve_app.backends import Backend
 from serve_app.confusion_table import CSS, ON_LOAD, confusion_html
-from serve_app.tabs.messages import messages
 from serve_app.tabs.misclassified import MistakesTab
 
 # Not in report/: jobs.evaluate replaces that folder as a whole.
@@ -37,18 +36,18 @@ def report_tab(
 
     def show(model_name: str) -> tuple[Any, ...]:
         folder = folders[model_name]
-        with messages("The report can't be shown"):
-            report = read_report(folder / "report")
-            curve = lr_points(folder / LR_FIND)
-        loss, accuracy = training_points(folder)
+        # Each part reads a file of its own: a damaged one leaves the others to be seen.
+        report, words = report_part(folder)
+        loss, accuracy, trouble = training_part(folder)
+        curve, lr_words = lr_part(backend.models[model_name], folder)
         return (
-            summary(report, folder),
+            words + trouble,
             gr.LinePlot(loss, visible=loss is not None),
             gr.LinePlot(accuracy, visible=accuracy is not None),
             gr.Markdown(visible=report is not None),
             gr.HTML(confusion_html(report) if report else "", visible=report is not None),
             gr.Dataframe(class_table(report), visible=report is not None),
-            lr_words(backend.models[model_name], folder, curve),
+            lr_words,
             gr.LinePlot(curve, visible=curve is not None),
             card(folder),
         )
@@ -110,52 +109,71 @@ def line_plot(title: str, y: str, colours: dict[str, str]) -> gr.LinePlot:
     )
 
 
-def training_points(folder: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """Losses and accuracies of each epoch in long form; None without a history."""
-    history = read_history(folder / "history.csv")
+def training_part(folder: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | None, str]:
+    """Losses and accuracies of each epoch in long form, None where there are none, and why."""
+    path = folder / HISTORY
+    try:
+        history = read_history(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return None, None, f"\n\nNo training curves: {path} can't be used: {error}."
     if not history:
-        return None, None
+        return None, None, ""
     loss, accuracy = [], []
     for record in history:
         for images, part in (("training", "train"), ("validation", "val")):
             at = {"epoch": record.epoch, "images": images}
             loss.append({**at, "loss": getattr(record, f"{part}_loss")})
             accuracy.append({**at, "accuracy": 100 * getattr(record, f"{part}_accuracy")})
-    return pd.DataFrame(loss), pd.DataFrame(accuracy)
+    return pd.DataFrame(loss), pd.DataFrame(accuracy), ""
 
 
-def lr_points(path: Path) -> pd.DataFrame | None:
-    """The curve of an lr_find.json in long form; None without one, InputError if damaged."""
-    if not path.is_file():
-        return None
-    try:
-        points = json.loads(path.read_text(encoding="utf-8"))["points"]
-        return pd.DataFrame(
-            {
-                "log10 of the learning rate": math.log10(point["lr"]),
-                "loss": float(point[key]),
-                "line": line,
-            }
-            for point in points
-            for key, line in (("loss", "measured"), ("smoothed", "smoothed"))
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} can't be used: {error}; write it again with jobs.lr_find"
-        ) from error
+def lr_part(config: ModelConfig, folder: Path) -> tuple[pd.DataFrame | None, str]:
+    """The curve of the learning-rate test, if there is one, and what the test suggests.
 
-
-def lr_words(config: ModelConfig, folder: Path, curve: pd.DataFrame | None) -> str:
-    """What the learning-rate test suggests, or which command runs it."""
+    Without one, which command runs it.
+    """
     path = folder / LR_FIND
-    if curve is None:
-        return (
+    if not path.is_file():
+        return None, (
             "No learning-rate test lies beside this model. This command runs one:\n\n```sh\n"
             f"python -m jobs.lr_find --data {config.data.source} --recipe {config.recipe.name} "
             f"--out {path.parent}\n```"
         )
-    suggestion = json.loads(path.read_text(encoding="utf-8"))["suggestion"]
-    return f"The learning-rate test suggests **{suggestion:.3g}**."
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        curve = lr_points(found)
+        if found["suggestion"] is None:
+            words = f"The learning-rate test suggests none: {found['problem']}."
+        else:
+            words = f"The learning-rate test suggests **{found['suggestion']:.3g}**."
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return None, (
+            f"No learning-rate test: {path} can't be used: {type(error).__name__}: {error}; "
+            "remove it and run jobs.lr_find again."
+        )
+    return (None if curve.empty else curve), words
+
+
+def lr_points(found: dict[str, Any]) -> pd.DataFrame:
+    """The curve in the content of an lr_find.json, in long form; empty if it has no points."""
+    return pd.DataFrame(
+        {
+            "log10 of the learning rate": math.log10(point["lr"]),
+            "loss": float(point[key]),
+            "line": line,
+        }
+        for point in found["points"]
+        for key, line in (("loss", "measured"), ("smoothed_loss", "smoothed"))
+    )
+
+
+def report_part(folder: Path) -> tuple[Report | None, str]:
+    """The report, if there is one that can be read, and what is said of it in words."""
+    try:
+        report = read_report(folder / "report")
+    except InputError as error:
+        return None, f"No report: {error}."
+    return report, summary(report, folder)
 
 
 def summary(report: Report | None, folder: Path) -> str:
@@ -190,7 +208,7 @@ def card(folder: Path) -> str:
     path = folder / "README.md"
     if not path.is_file():
         return "This model folder has no card."
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     if text.startswith("---\n"):
         text = text.split("\n---\n", 1)[-1]
     return text

@@ -22,7 +22,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["serve_app", "PIL", "starlette.formparsers"]):
-    from serve_app.images import decode_image
+    from serve_app.images import open_image
     from serve_app.problems import Problem
     from serve_app.tensors import decompress, read_inference
     from serve_app.uploads import read_uploads
@@ -41,7 +41,7 @@ FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\
 def picture(data: bytes) -> None:
     """Decoded, or refused with a 4xx."""
     try:
-        found = decode_image(data, max_pixels=PIXELS)
+        found = open_image(data, max_pixels=PIXELS).decode()
     except Problem as problem:
         assert 400 <= problem.status < 500
     else:

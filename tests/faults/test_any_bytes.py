@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from serve_app.containers import orientation
+from serve_app.decoding import Framed
 from serve_app.images import decode_image
 from serve_app.problems import Problem
 from serve_app.tensors import read_inference
@@ -133,8 +134,7 @@ def read(content_type: str, pieces: list[bytes]) -> None:
         assert error.status_code == 400
     else:
         for upload in uploads:
-            assert (upload.problem is None) == (upload.square is not None)
-            assert upload.square is None or upload.square.shape == (32, 32, 3)
+            assert isinstance(upload.found, Problem) or upload.found.square.shape == (32, 32, 3)
 
 
 PICTURE = cases()["1x1"].data
@@ -190,7 +190,7 @@ def test_the_whole_form_is_read():
     headers = [(b"content-type", b"multipart/form-data; boundary=b")]
     scope = {"type": "http", "method": "POST", "headers": headers, "app": None}
     (upload,) = asyncio.run(read_uploads(Request(scope, Body([body])), 32))
-    assert upload.name == "a.png" and upload.square is not None
+    assert upload.name == "a.png" and isinstance(upload.found, Framed)
 
 
 def test_pictures_of_one_request_share_its_pixels():
@@ -202,17 +202,15 @@ def test_pictures_of_one_request_share_its_pixels():
     headers = [(b"content-type", b"multipart/form-data; boundary=b")]
     scope = {"type": "http", "method": "POST", "headers": headers, "app": None}
     first, second, third = asyncio.run(read_uploads(Request(scope, Body([body])), 32))
-    assert first.problem is None and third.problem is None
-    assert second.problem is not None and second.problem.code == "image_too_large"
+    assert isinstance(first.found, Framed) and isinstance(third.found, Framed)
+    assert isinstance(second.found, Problem) and second.found.code == "image_too_large"
 
 
 @pytest.mark.parametrize("count", [2, 64])
 def test_too_many_files_are_refused_before_they_are_decoded(count):
-    from serve_app.uploads import read_upload
-
     body = (FORM + b"no picture" + b"\r\n") * count + b"--b--\r\n"
     headers = [(b"content-type", b"multipart/form-data; boundary=b")]
     scope = {"type": "http", "method": "POST", "headers": headers, "app": None}
     with pytest.raises(Problem) as problem:
-        asyncio.run(read_upload(Request(scope, Body([body])), 32))
+        asyncio.run(read_uploads(Request(scope, Body([body])), 32, most=1))
     assert (problem.value.status, problem.value.code) == (422, "too_many_files")

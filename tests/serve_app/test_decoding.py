@@ -1,0 +1,150 @@
+"""How many pixels are held decoded at a time, and that nobody waits for others' large pictures."""
+
+import asyncio
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve_app import decoding
+from serve_app.decoding import Framed, decode, decoded
+from serve_app.pixel_budget import PixelBudget
+from serve_app.problems import Problem
+from serve_app.slow_lane import SlowLane
+
+SIDE = 1000
+
+
+def png(side):
+    """A large picture in a few hundred bytes."""
+    buffer = io.BytesIO()
+    Image.new("1", (side, side)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def budget(monkeypatch):
+    """Room for two and a half of the test's large pictures."""
+    budget = PixelBudget(limit=2_500_000)
+    monkeypatch.setattr(decoding, "BUDGET", budget)
+    return budget
+
+
+def test_only_so_many_pixels_are_held_at_a_time(budget):
+    large, held, most = png(SIDE), 0, 0
+
+    async def hold():
+        nonlocal held, most
+        async with decoded([large], 32, whole=True) as (found,):
+            assert found.picture.shape == (SIDE, SIDE, 3)
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0.02)
+            held -= 1
+
+    async def scenario():
+        await asyncio.gather(*(hold() for _ in range(12)))
+
+    asyncio.run(scenario())
+    assert most == 2 and budget.inside == 0
+
+
+def test_a_lone_picture_gets_in_whatever_its_size(budget):
+    budget.limit = 10
+    (found,) = asyncio.run(decode([png(SIDE)], 32))
+    assert (found.height, found.width, found.picture) == (SIDE, SIDE, None)
+
+
+def test_small_pictures_pass_while_large_ones_wait(budget):
+    async def scenario():
+        async with decoded([png(SIDE)], 32, whole=True), decoded([png(SIDE)], 32, whole=True):
+            waiting = asyncio.create_task(decode([png(SIDE)], 32))
+            (small,) = await decode([png(40)], 32)
+            assert not waiting.done()
+        (late,) = await waiting
+        return small, late
+
+    small, late = asyncio.run(scenario())
+    assert isinstance(small, Framed) and isinstance(late, Framed)
+
+
+def test_who_finds_no_room_in_time_is_refused_and_leaves_the_place(budget):
+    budget.wait_s = 0.05
+
+    async def scenario():
+        async with decoded([png(SIDE)], 32, whole=True), decoded([png(SIDE)], 32, whole=True):
+            with pytest.raises(Problem) as refused:
+                await decode([png(SIDE)], 32)
+        await decode([png(SIDE)], 32)
+        return refused.value
+
+    refused = asyncio.run(scenario())
+    assert (refused.status, refused.code, refused.retry_after_s) == (503, "overloaded", 1)
+    assert budget.inside == 0
+
+
+def test_who_hangs_up_while_waiting_leaves_the_place(budget):
+    async def scenario():
+        async with decoded([png(SIDE)], 32, whole=True), decoded([png(SIDE)], 32, whole=True):
+            waiting = asyncio.create_task(decode([png(SIDE)], 32))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await decode([png(SIDE)], 32)
+
+    asyncio.run(scenario())
+    assert budget.inside == 0
+
+
+def test_a_damaged_picture_gives_its_room_back(budget):
+    (found,) = asyncio.run(decode([png(SIDE)[:-40]], 32))
+    assert isinstance(found, Problem) and found.code == "damaged_image"
+    assert budget.inside == 0
+
+
+def test_a_timeout_inside_the_block_is_the_callers_own(budget):
+    async def scenario():
+        async with decoded([png(SIDE)], 32, whole=True):
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(scenario())
+    assert budget.inside == 0
+
+
+def test_the_slow_lane_is_one_thread_and_refuses_what_is_too_much():
+    go, threads = threading.Event(), set()
+
+    def work():
+        go.wait(10)
+        threads.add(threading.current_thread().name)
+        return 1
+
+    async def scenario():
+        lane = SlowLane(3)
+        inside = [asyncio.create_task(lane(work)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Problem) as refused:
+            await lane(work)
+        # Other threads have nothing to wait for.
+        (small,) = await decode([png(40)], 32)
+        go.set()
+        answers = await asyncio.gather(*inside)
+        return refused.value, answers, await lane(work), small
+
+    refused, answers, after, small = asyncio.run(scenario())
+    assert (refused.status, refused.code) == (503, "overloaded")
+    assert answers == [1, 1, 1] and after == 1 and len(threads) == 1
+    assert isinstance(small, Framed)
+
+
+def test_an_overlay_of_the_page_has_a_bounded_size():
+    from serve_app.answers import shrunk
+
+    picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    assert shrunk(picture, 60_000) is picture
+    small = shrunk(picture, 15_000)
+    assert small.shape == (150, 100, 3)
+    assert shrunk(np.zeros((1, 9000, 3), np.uint8), 100).shape[0] == 1

@@ -1,0 +1,76 @@
+"""The parts of the Report tab: each from a file of its own, which may be damaged."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cifar_model.lr_finder import RangeTest
+from cifar_model.model_config import read_config
+from cifar_model.model_folder import BUILT_IN
+from serve_app.tabs.report import LR_FIND, lr_part, lr_points, report_part, training_part
+
+LRS = tuple(np.geomspace(1e-5, 10, 100).tolist())
+CONFIG = read_config(BUILT_IN)
+
+
+def swept(usable):
+    """A range test as the finder writes it."""
+    x = np.log10(LRS)
+    loss = 2.3 - 2 * np.clip((x + 3) / 2, 0, 1) + 50 * np.maximum(0, x) ** 2
+    return RangeTest(LRS, tuple((loss if usable else np.full(100, 2.3)).tolist()))
+
+
+def beside(folder, content):
+    """A model folder with this lr_find.json."""
+    path = folder / LR_FIND
+    path.parent.mkdir()
+    path.write_text(content)
+    return folder
+
+
+def test_the_curve_is_the_finders_own():
+    test = swept(usable=True)
+    points = lr_points(json.loads(json.dumps(test.to_json())))
+    assert len(points) == 2 * len(LRS)
+    for line, losses in (("measured", test.losses), ("smoothed", test.smoothed)):
+        part = points[points["line"] == line]
+        assert part["loss"].tolist() == pytest.approx(list(losses))
+        assert part["log10 of the learning rate"].tolist() == pytest.approx(np.log10(LRS))
+
+
+def test_what_a_learning_rate_test_suggests_stands_beside_its_curve(tmp_path):
+    test = swept(usable=True)
+    curve, words = lr_part(CONFIG, beside(tmp_path, json.dumps(test.to_json())))
+    assert curve is not None and f"suggests **{test.suggestion:.3g}**" in words
+
+
+def test_a_test_that_suggests_nothing_says_why(tmp_path):
+    test = swept(usable=False)
+    curve, words = lr_part(CONFIG, beside(tmp_path, json.dumps(test.to_json())))
+    assert curve is not None and test.problem in words
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"points": [{"lr": 0}]}', '{"points": [], "suggestion": "x"}', "\x00"],
+)
+def test_a_damaged_lr_file_is_words(tmp_path, content):
+    curve, words = lr_part(CONFIG, beside(tmp_path, content))
+    assert curve is None and "can't be used" in words and "jobs.lr_find" in words
+
+
+def test_a_damaged_report_or_history_is_words(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text("{}")
+    (tmp_path / "history.csv").write_text("epoch,loss\n0,x\n")
+    report, words = report_part(tmp_path)
+    assert report is None and "can't be used" in words
+    loss, accuracy, trouble = training_part(tmp_path)
+    assert loss is None and accuracy is None and "history.csv can't be used" in trouble
+
+
+def test_the_built_in_models_history_is_two_curves():
+    loss, accuracy, trouble = training_part(BUILT_IN)
+    assert set(loss["images"]) == set(accuracy["images"]) == {"training", "validation"}
+    assert not trouble

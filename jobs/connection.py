@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,3 +89,9 @@ def start_local_ray(**options: Any) -> Any:
 def is_local() -> bool:
     """Whether `ray_cluster` starts a cluster of its own."""
     return not os.environ.get("RAY_ADDRESS")
+
+
+def is_connected() -> bool:
+    """Whether this process is; finds out without importing Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()

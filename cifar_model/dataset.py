@@ -99,6 +99,15 @@ class ImageDataset:
 
 
 @dataclass(frozen=True)
+class TestSet:
+    """The test set of a source by itself, with its class names in label order."""
+
+    test: LabelledImages
+    class_names: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """What a run trains on and looks at; the test set is not in here."""
 

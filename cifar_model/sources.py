@@ -19,12 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.cifar_files import CIFAR10_CLASSES, find_batches, read_batches
-from cifar_model.dataset import ImageDataset, LabelledImages, check_dataset, stratified_split
+from cifar_model.dataset import (
+    ImageDataset,
+    LabelledImages,
+    TestSet,
+    check_dataset,
+    stratified_split,
+)
 from cifar_model.errors import InputError
 from cifar_model.folders import SPLIT_SEED, TEST_FRACTION, list_folder
 from cifar_model.framing import fit_to_square
-from cifar_model.listing import ListedDataset, load_listed
+from cifar_model.listing import ListedDataset, load_listed, load_listing
 from cifar_model.parquet_files import holds_parquet, list_parquet
+
+SOURCES = "cifar10, digits, folder:PATH or parquet:PATH"
 
 
 def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:
@@ -34,15 +42,14 @@ def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:
     Raises InputError, one line, for anything missing, truncated, of wrong shape or label.
     """
     check_image_size(image_size)
-    kind, _, argument = spec.partition(":")
-    if kind in ("folder", "parquet") and argument:
-        dataset = load_listed(list_source(spec), image_size)
+    if (listed := _list(spec)) is not None:
+        dataset = load_listed(listed, image_size)
     elif spec == "cifar10":
-        dataset = load_cifar10(image_size)
+        dataset = load_batches(image_size)
     elif spec == "digits":
         dataset = load_digits(image_size)
     else:
-        raise InputError(f"--data {spec!r}: expected cifar10, digits, folder:PATH or parquet:PATH")
+        raise InputError(f"--data {spec!r}: expected {SOURCES}")
     return check_dataset(dataset)
 
 
@@ -52,18 +59,35 @@ def list_source(spec: str, *, image_size: int = 32) -> ListedDataset:
     InputError for anything missing, mislabelled, or in no files of its own.
     """
     check_image_size(image_size)
+    listed = _list(spec)
+    if listed is None:
+        raise InputError(
+            f"--stream: {spec!r} can't be streamed; expected folder:PATH, parquet:PATH, or cifar10 "
+            "with CIFAR10_DIR a parquet folder; leave --stream out for what fits in memory"
+        )
+    return listed
+
+
+def load_test_set(spec: str, *, image_size: int = 32) -> TestSet:
+    """The test set of `load_source`; of what can be listed, nothing else is read."""
+    check_image_size(image_size)
+    if (listed := _list(spec)) is not None:
+        return TestSet(load_listing(listed.test, image_size), listed.class_names, listed.source)
+    dataset = load_source(spec, image_size=image_size)
+    return TestSet(dataset.test, dataset.class_names, dataset.source)
+
+
+def _list(spec: str) -> ListedDataset | None:
+    """The listing of a source that lies in files of its own; None for others."""
     kind, _, argument = spec.partition(":")
     if kind == "folder" and argument:
         return list_folder(Path(argument).expanduser())
     if kind == "parquet" and argument:
         root = Path(argument).expanduser().absolute()
         return list_parquet(root, f"parquet:{root}")
-    if spec == "cifar10" and (root := cifar10_root()).is_dir() and holds_parquet(root):
+    if spec == "cifar10" and (root := named_cifar10()) and root.is_dir() and holds_parquet(root):
         return list_parquet(root, spec, CIFAR10_CLASSES)
-    raise InputError(
-        f"--stream: {spec!r} can't be streamed; expected folder:PATH, parquet:PATH, or cifar10 "
-        "with CIFAR10_DIR a parquet folder; leave --stream out for what fits in memory"
-    )
+    return None
 
 
 def check_image_size(image_size: int) -> None:
@@ -72,24 +96,24 @@ def check_image_size(image_size: int) -> None:
         raise InputError(f"--image-size {image_size}: expected a multiple of 8, at least 16")
 
 
-def cifar10_root() -> Path:
-    """What CIFAR10_DIR names, or else the official archive (downloaded on first use)."""
+def named_cifar10() -> Path | None:
+    """What CIFAR10_DIR names, if it is set."""
     named = os.environ.get("CIFAR10_DIR")
     if not named:
-        from cifar_model.download import fetch_cifar10
-
-        return fetch_cifar10()
+        return None
     root = Path(named).expanduser().absolute()
     if not root.exists():
         raise InputError(f"CIFAR10_DIR: nothing at {root}")
     return root
 
 
-def load_cifar10(image_size: int = 32) -> ImageDataset:
-    """CIFAR-10 in whichever layout it is there."""
-    root = cifar10_root()
-    if root.is_dir() and holds_parquet(root):
-        return load_listed(list_parquet(root, "cifar10", CIFAR10_CLASSES), image_size)
+def load_batches(image_size: int = 32) -> ImageDataset:
+    """CIFAR-10 in its official layout, from the archive (downloaded on first use) if need be."""
+    root = named_cifar10()
+    if root is None:
+        from cifar_model.download import fetch_cifar10
+
+        root = fetch_cifar10()
     batches = find_batches(root)
     if batches is None:
         raise InputError(

@@ -20,7 +20,7 @@ from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import RECIPES, load_recipe
 from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan, check_workers
-from cifar_model.sources import list_source, load_source
+from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
 from jobs.export import export_run
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "The last line printed is that folder.",
     )
     add = parser.add_argument
-    add("--data", help="cifar10, digits, folder:PATH or parquet:PATH (default: digits)")
+    add("--data", help=f"{SOURCES} (default: digits)")
     add(
         "--stream",
         action="store_true",

@@ -25,7 +25,7 @@ from cifar_model.files import write_whole
 from cifar_model.history import HISTORY, read_history
 from cifar_model.recipe import RECIPES, Recipe, from_json, load_recipe
 from cifar_model.run_plan import PRECISIONS, Precision, RunPlan, Sweep
-from cifar_model.sources import load_source
+from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
 from jobs.ray_training import MAX_FAILURES, WorkerLayout
 from jobs.run_folder import held, run_folder
@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "The last line printed is the report folder, whose recipe.json jobs.train takes.",
     )
     add = parser.add_argument
-    add("--data", default="digits", help="cifar10, digits or folder:PATH (default: digits)")
+    add("--data", default="digits", help=f"{SOURCES} (default: digits)")
     add("--recipe", default="seed", help=f"{', '.join(sorted(RECIPES))}, or a JSON file")
     add("--trials", type=int, default=12, help="how many (default: 12)")
     add("--epochs", type=int, help="of a trial that is not stopped (default: the recipe's)")

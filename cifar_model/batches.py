@@ -1,9 +1,4 @@
-"""Which images make up each batch, and the batches themselves, as pure functions of epoch and step.
-
-The shuffled training set is cut into global batches; each worker takes every world-size-th image
-of each. So every image is seen exactly once an epoch by any number of workers, all workers take the
-same number of steps, and a resumed run sees what an undisturbed one would have seen.
-"""
+"""The batches that a worker's steps are made of, by epoch and step."""
 
 from __future__ import annotations
 
@@ -17,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from cifar_model.dataset import LabelledImages
-from cifar_model.errors import InputError
+from cifar_model.batch_plan import BatchPlan, derive_seed
+from cifar_model.dataset import Pictures
 
 
 class Batch(NamedTuple):
@@ -32,44 +27,6 @@ class Batch(NamedTuple):
     step: int
     rank: int
     world_size: int
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """How `count` images are dealt out to `world_size` workers, `batch_size` a step in all."""
-
-    count: int
-    batch_size: int
-    rank: int = 0
-    world_size: int = 1
-    shuffle_seed: int | None = None  # None: in order, every epoch alike
-
-    def __post_init__(self) -> None:
-        if min(self.count, self.batch_size // 2) < self.world_size:
-            raise InputError(
-                f"{self.count} images in batches of {self.batch_size} can't be shared by "
-                f"{self.world_size} workers: each needs two images a batch"
-            )
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps an epoch; a rest under half a batch joins the last full one.
-
-        A last batch of a few images would make a step as large as any from hardly any evidence.
-        """
-        full, rest = divmod(self.count, self.batch_size)
-        return max(1, full + (2 * rest >= self.batch_size))
-
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """The epoch's order of all images."""
-        if self.shuffle_seed is None:
-            return np.arange(self.count)
-        return np.random.default_rng([self.shuffle_seed, epoch]).permutation(self.count)
-
-    def global_batch(self, epoch: int, step: int) -> NDArray[np.int64]:
-        """Indices of the whole batch of a step, over all workers."""
-        stop = self.count if step == self.steps - 1 else (step + 1) * self.batch_size
-        return self.order(epoch)[step * self.batch_size : stop]
 
 
 @dataclass
@@ -99,7 +56,7 @@ class BatchDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        data: LabelledImages,
+        data: Pictures,
         plan: BatchPlan,
         transform: Callable[[int], Callable[[NDArray[np.uint8]], Tensor]] | None = None,
     ) -> None:
@@ -111,9 +68,8 @@ class BatchDataset(Dataset[Batch]):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, step = key
         plan = self.plan
-        everyone = plan.global_batch(epoch, step)
-        mine = everyone[plan.rank :: plan.world_size]
-        pictures = self.data.images[mine]
+        everyone, mine = plan.global_batch(epoch, step), plan.share(epoch, step)
+        pictures = self.data.share(plan, epoch, step)
         if self.transform is None:
             images = torch.from_numpy(pictures)
         else:
@@ -129,8 +85,3 @@ class BatchDataset(Dataset[Batch]):
             plan.rank,
             plan.world_size,
         )
-
-
-def derive_seed(*parts: int) -> int:
-    """One 32-bit seed from several whole numbers, well mixed."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,19 +1,14 @@
-"""CIFAR-10's two file layouts: Hugging Face parquet and the official python batches.
+"""CIFAR-10's official python batches.
 
-Parquet: `train-*.parquet` and `test-*.parquet`, an image struct column (`bytes`, `path`) named
-`img` or `image`, and an integer `label`. Batches: `data_batch_1..5`, `test_batch` and
-`batches.meta`, as a folder or still in its tar.gz; they are pickles, read by an unpickler that
-knows arrays and plain containers and nothing else.
+`data_batch_1..5`, `test_batch` and `batches.meta`, as a folder or still in its tar.gz; they are
+pickles, read by an unpickler that knows arrays and plain containers and nothing else.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,59 +33,6 @@ BATCHES_FOLDER = "cifar-10-batches-py"
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
-class ParquetSplit:
-    """One decoded split: images (S, S, 3) uint8 each, labels (N,) int64, class names."""
-
-    images: list[NDArray[np.uint8]]
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
-
-
-def read_parquet(
-    root: Path, split: str, decode: Callable[[bytes], NDArray[np.uint8]]
-) -> ParquetSplit:
-    """One split of a parquet folder; `decode` turns a picture's bytes into an array."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    files = sorted(root.rglob(f"{split}-*.parquet"))
-    if not files:
-        raise InputError(f"cifar10: no {split}-*.parquet under {root}")
-    try:
-        table = pa.concat_tables([pq.read_table(path) for path in files])
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cifar10: {files[0].parent}: damaged parquet file: {error}") from error
-    column = next((name for name in ("img", "image") if name in table.column_names), None)
-    if column is None or "label" not in table.column_names:
-        raise InputError(
-            f"cifar10: {files[0]} has columns {', '.join(table.column_names)}; "
-            "expected img (or image) and label"
-        )
-    images = []
-    for row, cell in enumerate(table[column].to_pylist()):
-        try:
-            images.append(decode(cell["bytes"]))
-        except Exception as error:
-            raise InputError(
-                f"cifar10: row {row} of the {split} split in {root} can't be read "
-                f"as a picture: {error}"
-            ) from error
-    labels = table["label"].to_numpy()
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"cifar10: {files[0]}: labels are {labels.dtype}, expected whole numbers")
-    return ParquetSplit(images, labels.astype(np.int64), _names_in(table.schema.metadata))
-
-
-def _names_in(metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
-    """Class names that the `datasets` library wrote into the file, else CIFAR-10's own."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features["label"]["names"])
-    except (KeyError, TypeError, ValueError):
-        return CIFAR10_CLASSES
 
 
 def find_batches(root: Path) -> Path | None:

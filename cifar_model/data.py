@@ -1,4 +1,4 @@
-"""The Lightning data module: uint8 arrays in memory -> augmented, normalised batches on the device.
+"""The Lightning data module: uint8 images -> augmented, normalised batches on the device.
 
 The batch size of a recipe is that of all workers together, so a run has the same steps and the same
 global batches on one worker as on eight.
@@ -16,15 +16,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cifar_model import augment
-from cifar_model.batches import Batch, BatchDataset, BatchPlan, EpochSteps, derive_seed
-from cifar_model.dataset import LabelledImages, TrainingData
+from cifar_model.batch_plan import BatchPlan, derive_seed
+from cifar_model.batches import Batch, BatchDataset, EpochSteps
+from cifar_model.dataset import Pictures, TrainingData
 from cifar_model.normalisation import normalise
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import EVALUATION_BATCH
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """Train and validation loaders over arrays in memory, dealt out to the trainer's workers."""
+    """Train and validation loaders, dealt out to the trainer's workers."""
 
     def __init__(self, data: TrainingData, recipe: Recipe, *, seed: int) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _loader(
         self,
-        data: LabelledImages,
+        data: Pictures,
         batch_size: int,
         shuffle_seed: int | None,
         transform: Callable[[int], Callable[[NDArray[np.uint8]], Tensor]] | None,

@@ -10,8 +10,8 @@ class DataRecord:
     """Which images a model was trained on."""
 
     source: str
-    fingerprint: str  # ImageDataset.fingerprint()
+    fingerprint: str  # of an ImageDataset, or of a ListedDataset where the run streamed its images
     train_images: int
     val_images: int
     test_images: int
-    test_fingerprint: str = ""  # LabelledImages.fingerprint() of the test set; "" in old folders
+    test_fingerprint: str = ""  # LabelledImages.fingerprint() of the test set; "" if unknown

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,29 @@ from numpy.typing import NDArray
 from cifar_model.errors import InputError
 from cifar_model.normalisation import Normalisation, measure_normalisation
 
+if TYPE_CHECKING:
+    from cifar_model.batch_plan import BatchPlan
+    from cifar_model.listing import ListedDataset
+
 VALIDATION_FRACTION = 0.1
 VALIDATION_SEED = 0
+
+
+class Pictures(Protocol):
+    """What training batches are made of: arrays in memory, or pictures read as they are needed."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of each picture."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, in pixels."""
+
+    def __len__(self) -> int: ...
+
+    def share(self, plan: BatchPlan, epoch: int, step: int) -> NDArray[np.uint8]:
+        """A worker's images of a step, (B, S, S, 3); an epoch's steps are asked for in order."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +62,18 @@ class LabelledImages:
         digest.update(np.ascontiguousarray(self.labels).data)
         digest.update(np.ascontiguousarray(self.images).data)
 
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, in pixels."""
+        return int(self.images.shape[1])
+
     def take(self, indices: NDArray[np.int64]) -> LabelledImages:
         """The images at these indices, in this order (a copy)."""
         return LabelledImages(self.images[indices], self.labels[indices])
+
+    def share(self, plan: BatchPlan, epoch: int, step: int) -> NDArray[np.uint8]:
+        """A worker's images of a step (a copy)."""
+        return self.images[plan.share(epoch, step)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +88,7 @@ class ImageDataset:
     @property
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
-        return int(self.train.images.shape[1])
+        return self.train.image_size
 
     def fingerprint(self) -> str:
         """SHA-256 over class names, shapes, labels and pixels: equal data, equal fingerprint."""
@@ -68,17 +99,29 @@ class ImageDataset:
 
 
 @dataclass(frozen=True)
+class TestSet:
+    """The test set of a source by itself, with its class names in label order."""
+
+    test: LabelledImages
+    class_names: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """What a run trains on and looks at; the test set is not in here."""
 
-    train: LabelledImages
-    val: LabelledImages
+    train: Pictures
+    val: Pictures
     normalisation: Normalisation
 
     @property
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
-        return int(self.train.images.shape[1])
+        return self.train.image_size
+
+
+Source = TypeVar("Source", bound="ImageDataset | ListedDataset")
 
 
 def check_dataset(dataset: ImageDataset) -> ImageDataset:
@@ -86,13 +129,9 @@ def check_dataset(dataset: ImageDataset) -> ImageDataset:
 
     Every source calls it once before the data goes anywhere.
     """
-    source, classes = dataset.source, len(dataset.class_names)
-    if classes < 2:
-        raise InputError(f"{source}: found {classes} class, a classifier needs at least 2")
+    source = dataset.source
     shape = dataset.train.images.shape
     for name, part in (("training", dataset.train), ("test", dataset.test)):
-        if len(part) == 0:
-            raise InputError(f"{source}: the {name} set is empty")
         if part.images.dtype != np.uint8 or part.images.shape[1:] != (*shape[1:3], 3):
             raise InputError(
                 f"{source}: the {name} images are {part.images.dtype} {part.images.shape[1:]}, "
@@ -102,17 +141,32 @@ def check_dataset(dataset: ImageDataset) -> ImageDataset:
             raise InputError(
                 f"{source}: {len(part.images)} {name} images but {len(part.labels)} labels"
             )
-        unknown = part.labels[(part.labels < 0) | (part.labels >= classes)]
-        if len(unknown):
-            raise InputError(
-                f"{source}: label {unknown[0]} in the {name} set, "
-                f"but the {classes} classes are numbered 0 to {classes - 1}"
-            )
-        missing = np.setdiff1d(np.arange(classes), part.labels)
-        if len(missing):
-            names = ", ".join(dataset.class_names[i] for i in missing)
-            raise InputError(f"{source}: no image of class {names} in the {name} set")
+        check_labels(part.labels, dataset.class_names, source, name)
     return dataset
+
+
+def check_labels(
+    labels: NDArray[np.int64], class_names: tuple[str, ...], source: str, name: str
+) -> None:
+    """InputError unless these are labels of images of every class, and of no other.
+
+    name: of the set, for the message: "training" or "test".
+    """
+    classes = len(class_names)
+    if classes < 2:
+        raise InputError(f"{source}: found {classes} class, a classifier needs at least 2")
+    if len(labels) == 0:
+        raise InputError(f"{source}: the {name} set is empty")
+    unknown = labels[(labels < 0) | (labels >= classes)]
+    if len(unknown):
+        raise InputError(
+            f"{source}: label {unknown[0]} in the {name} set, "
+            f"but the {classes} classes are numbered 0 to {classes - 1}"
+        )
+    missing = np.setdiff1d(np.arange(classes), labels)
+    if len(missing):
+        names = ", ".join(class_names[i] for i in missing)
+        raise InputError(f"{source}: no image of class {names} in the {name} set")
 
 
 def stratified_split(
@@ -142,7 +196,7 @@ def stratified_split(
     return np.setdiff1d(np.arange(len(labels)), part), part
 
 
-def limit_train(dataset: ImageDataset, limit: int, *, seed: int) -> ImageDataset:
+def limit_train(dataset: Source, limit: int, *, seed: int) -> Source:
     """The dataset with `limit` training images, drawn stratified and seeded; the test set stays."""
     classes = len(dataset.class_names)
     if not 2 * classes <= limit <= len(dataset.train):
@@ -156,12 +210,19 @@ def limit_train(dataset: ImageDataset, limit: int, *, seed: int) -> ImageDataset
     return replace(dataset, train=dataset.train.take(kept))
 
 
-def split_for_training(dataset: ImageDataset) -> TrainingData:
-    """What a run trains on: a stratified tenth of the training images is set aside to look at.
+def validation_split(
+    labels: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices to train on, and of a stratified tenth that is set aside to look at.
 
     The draw is the same whatever the run's own seed, so that runs compare on the same images.
     """
+    size = max(1, round(len(labels) * VALIDATION_FRACTION))
+    return stratified_split(labels, size, seed=VALIDATION_SEED)
+
+
+def split_for_training(dataset: ImageDataset) -> TrainingData:
+    """What a run trains on and what it looks at, by `validation_split`."""
     train = dataset.train
-    size = max(1, round(len(train) * VALIDATION_FRACTION))
-    rest, part = stratified_split(train.labels, size, seed=VALIDATION_SEED)
+    rest, part = validation_split(train.labels)
     return TrainingData(train.take(rest), train.take(part), measure_normalisation(train.images))

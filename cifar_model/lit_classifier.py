@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from cifar_model.batches import Batch, derive_seed
+from cifar_model.batch_plan import derive_seed
+from cifar_model.batches import Batch
 from cifar_model.muon import MuonWithSGD
 from cifar_model.recipe import Recipe
 from cifar_model.resnet9 import ResNet9

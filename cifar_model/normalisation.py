@@ -20,9 +20,18 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
+def count_values(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each channel has each value, (3, 256), in images (N, S, S, 3)."""
+    return np.stack([np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(3)])
+
+
 def measure_normalisation(images: NDArray[np.uint8]) -> Normalisation:
     """Mean and standard deviation of each channel over images (N, S, S, 3), in units of 0..1."""
-    counts = [np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(3)]
+    return normalisation_of(count_values(images))
+
+
+def normalisation_of(counts: NDArray[np.int64]) -> Normalisation:
+    """The same from `count_values`, which add up over parts of the images."""
     values = np.arange(256) / 255
     mean = [float((n * values).sum() / n.sum()) for n in counts]
     variance = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,3 +141,9 @@ def _nodes() -> tuple[dict[str, float], ...]:
     import ray
 
     return tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
+
+
+def is_connected() -> bool:
+    """Whether this process is; finds out without importing Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()

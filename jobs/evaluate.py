@@ -1,6 +1,8 @@
 """Measure a model folder on the test set of its data, once, and write the report folder.
 
 python -m jobs.evaluate --model runs/first/model --data digits
+
+The test set has to fit in memory, the training set does not: it is not read.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cifar_model.dataset import ImageDataset
+from cifar_model.dataset import TestSet
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
-from cifar_model.sources import load_source
+from cifar_model.sources import SOURCES, load_test_set
 from cifar_model.weights import WEIGHTS
 from jobs import storage
 
@@ -30,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("--model", required=True, help="model folder or URI that jobs.train exported")
-    add("--data", help="cifar10, digits or folder:PATH (default: what the model was trained on)")
+    add(
+        "--data",
+        help=f"{SOURCES} (default: what the model was trained on)",
+    )
     add(
         "--out",
         help="report folder to write (default: MODEL/report; then the model's config and "
@@ -81,7 +86,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     if not os.access(_first_existing(folder), os.W_OK):
         raise InputError(f"can't write to {folder}; choose another place with --out")
     spec = data or config.data.source
-    dataset = load_source(spec, image_size=config.image_size)
+    dataset = load_test_set(spec, image_size=config.image_size)
     check_classes(config, dataset)
     if out is None:
         check_test_set(config, dataset)
@@ -96,7 +101,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     predictor = Predictor.load(model, engine="torch")
     with tqdm(total=len(dataset.test), unit="image", desc=f"evaluating {config.name}") as bar:
         evaluation = evaluate(predictor, dataset.test, progress=bar.update)
-    about = {"model": config.name, "data": spec, "fingerprint": dataset.fingerprint()}
+    about = {"model": config.name, "data": spec, "fingerprint": dataset.test.fingerprint()}
     write_report(
         folder, evaluation, dataset.test, read_history(model / HISTORY), about, replace=overwrite
     )
@@ -119,7 +124,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     return folder
 
 
-def check_classes(config: ModelConfig, dataset: ImageDataset) -> None:
+def check_classes(config: ModelConfig, dataset: TestSet) -> None:
     """InputError unless the data has the model's classes, in the model's order."""
     if config.class_names != dataset.class_names:
         raise InputError(
@@ -128,7 +133,7 @@ def check_classes(config: ModelConfig, dataset: ImageDataset) -> None:
         )
 
 
-def check_test_set(config: ModelConfig, dataset: ImageDataset) -> None:
+def check_test_set(config: ModelConfig, dataset: TestSet) -> None:
     """InputError unless these test images are those that the model's training set aside."""
     known = config.data.test_fingerprint
     if known and known != dataset.test.fingerprint():

@@ -20,7 +20,7 @@ from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
 from cifar_model.recipe import RECIPES, load_recipe
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
-from cifar_model.sources import load_source
+from cifar_model.sources import SOURCES, load_source
 from jobs.ray_training import (
     WorkerLayout,
     WorkerTask,
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{RESULT} (points, suggestion, rule) and {PLOT}. The last line printed is their folder.",
     )
     add = parser.add_argument
-    add("--data", default="digits", help="cifar10, digits or folder:PATH (default: digits)")
+    add("--data", default="digits", help=f"{SOURCES} (default: digits)")
     add("--recipe", default="seed", help=f"{', '.join(sorted(RECIPES))}, or a JSON file")
     add("--train-limit", type=int, help="use so many training images, a stratified draw")
     add("--image-size", type=int, default=32, help="side in pixels, a multiple of 8 (default: 32)")

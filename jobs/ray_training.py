@@ -19,9 +19,10 @@ from cifar_model.errors import InputError, TrainingDiverged
 from cifar_model.files import clear_asides, write_whole
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
-from jobs.connection import check_address, is_local, ray_cluster
+from jobs.connection import Cluster, check_address, is_connected, is_local, ray_cluster
 from jobs.run_folder import DIVERGED
 from jobs.stages import Stages
+from jobs.streaming import StreamedPictures
 
 if TYPE_CHECKING:
     from cifar_model.training import Placement
@@ -122,12 +123,18 @@ class WorkerTask:
     """What each worker is told."""
 
     plan: RunPlan
-    data: Any  # ObjectRef of a TrainingData: one decoded copy a node, shared by its workers
+    data: Any  # ObjectRef of a TrainingData: one copy a node, shared by its workers
     run_folder: Path
     threads: int
     command_started: float
     sweep: Sweep | None = None  # of a range test, instead of a run
     uri: str | None = None  # of the run, where the run folder is each node's copy of it
+    streams: bool = False  # images are read by Ray Data's tasks, beside the workers
+
+    @property
+    def reserved_cpus(self) -> float:
+        """Cores that Ray sets aside for the worker; half of them where reads need some too."""
+        return self.threads / 2 if self.streams else self.threads
 
 
 def fit_on_ray(
@@ -149,17 +156,28 @@ def fit_on_ray(
 
         from jobs.failure_notes import FailureNotes
 
-        task = WorkerTask(plan, ray.put(data), folder, cpus, stages.started, uri=uri)
+        streams = isinstance(data.train, StreamedPictures)
+        task = WorkerTask(
+            plan, ray.put(data), folder, cpus, stages.started, uri=uri, streams=streams
+        )
         fit_workers(task, layout, gpus, [FailureNotes()])
+
+
+@contextmanager
+def connected(stages: Stages) -> Iterator[Cluster]:
+    """Ray, saying what is being waited for; inside another such block, the same Ray."""
+    if not is_connected():
+        stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
+    with ray_cluster() as cluster:
+        if cluster.dashboard:
+            stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
+        yield cluster
 
 
 @contextmanager
 def started_ray(layout: WorkerLayout, stages: Stages) -> Iterator[tuple[WorkerLayout, int, float]]:
     """Ray, with the layout on its nodes, and what each worker gets: cores and GPUs."""
-    stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
-    with ray_cluster() as cluster:
-        if cluster.dashboard:
-            stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
+    with connected(stages) as cluster:
         layout = layout.on(cluster.nodes)
         cpus, gpus = layout.resources(cluster.nodes)
         if shortage := layout.shortage(cluster.nodes, cpus, gpus):
@@ -236,7 +254,7 @@ def torch_trainer(
             num_workers=layout.count,
             elastic_resize_monitor_interval_s=RESIZE_CHECK_S,
             use_gpu=gpus > 0,
-            resources_per_worker={"CPU": task.threads, **({"GPU": gpus} if gpus else {})},
+            resources_per_worker={"CPU": task.reserved_cpus, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=RunConfig(
             name=task.run_folder.name,

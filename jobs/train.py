@@ -8,25 +8,27 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from cifar_model.batch_scaling import with_batch_size
 from cifar_model.cores import usable_cores
 from cifar_model.data_record import DataRecord
-from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.dataset import ImageDataset, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.listing import ListedDataset
 from cifar_model.recipe import RECIPES, load_recipe
-from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan, check_workers
-from cifar_model.sources import load_source
+from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan, check_seed, check_workers
+from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
-from jobs.ray_training import WorkerLayout, fit_on_ray
+from jobs.ray_training import WorkerLayout, connected, fit_on_ray
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
+from jobs.streaming import stream_for_training
 
 DEFAULT_RECIPE, DEFAULT_WORKERS = "seed", 2
 
@@ -46,7 +48,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "The last line printed is that folder.",
     )
     add = parser.add_argument
-    add("--data", help="cifar10, digits or folder:PATH (default: digits)")
+    add("--data", help=f"{SOURCES} (default: digits)")
+    add(
+        "--stream",
+        action="store_true",
+        help="read images as they are needed, for data larger than memory; folder: or parquet",
+    )
     add(
         "--recipe",
         help=f"{', '.join(sorted(RECIPES))}, or a JSON file (default: {DEFAULT_RECIPE})",
@@ -111,6 +118,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def train(options: argparse.Namespace) -> Path | str:
     """Run the whole job and return the exported model's folder, as a URI if --storage is one."""
+    with ExitStack() as stack:
+        return _train(options, stack)
+
+
+def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     stages = Stages(time.time())
     layout = WorkerLayout(
         DEFAULT_WORKERS if options.workers is None else options.workers,
@@ -123,10 +135,19 @@ def train(options: argparse.Namespace) -> Path | str:
     request, folder, begun_on = _settle(options)
     uri = storage.join(options.storage, folder.name) if storage.is_uri(options.storage) else None
     stages.say(f"Reading {request.data}")
-    dataset = load_source(request.data, image_size=request.image_size)
-    if request.train_limit is not None:
-        dataset = limit_train(dataset, request.train_limit, seed=request.seed)
-    data = split_for_training(dataset)
+    dataset = _read(request)
+    fingerprint = dataset.fingerprint()
+    if begun_on not in (None, fingerprint):
+        raise InputError(
+            f"--resume: {request.data} is not what the run was begun on "
+            f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
+        )
+    if isinstance(dataset, ListedDataset):
+        stack.enter_context(connected(stages))
+        stages.say(f"Measuring mean and spread of {len(dataset.train):,} images, and that all open")
+        data, test_fingerprint = stream_for_training(dataset, request.image_size), ""
+    else:
+        data, test_fingerprint = split_for_training(dataset), dataset.test.fingerprint()
     classes = len(dataset.class_names)
     plan = RunPlan(
         request.recipe,
@@ -137,16 +158,10 @@ def train(options: argparse.Namespace) -> Path | str:
         sync_norms=request.sync_norms,
     )
     check_workers(len(data.train), len(data.val), request.recipe.batch_size, layout.workers)
-    fingerprint = dataset.fingerprint()
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
         if uri:
             storage.push(folder, uri)
-    elif begun_on != fingerprint:
-        raise InputError(
-            f"--resume: {request.data} is not what the run was begun on "
-            f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
-        )
     with runs.held(folder) if uri is None else nullcontext():
         # A run may have been killed after its last epoch, before its model was written.
         if uri or runs.epochs_done(folder) < request.recipe.epochs:
@@ -163,13 +178,25 @@ def train(options: argparse.Namespace) -> Path | str:
             train_images=len(data.train),
             val_images=len(data.val),
             test_images=len(dataset.test),
-            test_fingerprint=dataset.test.fingerprint(),
+            test_fingerprint=test_fingerprint,
         )
         model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
     if uri is None:
         return model
     storage.push(model, storage.join(uri, runs.MODEL))
     return storage.join(uri, runs.MODEL)
+
+
+def _read(request: RunRequest) -> ImageDataset | ListedDataset:
+    """The data set, its training images limited as asked for."""
+    dataset: ImageDataset | ListedDataset
+    if request.stream:
+        dataset = list_source(request.data, image_size=request.image_size)
+    else:
+        dataset = load_source(request.data, image_size=request.image_size)
+    if request.train_limit is None:
+        return dataset
+    return limit_train(dataset, request.train_limit, seed=request.seed)
 
 
 def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
@@ -181,6 +208,8 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     }
     if options.sync_norms:
         given["sync_norms"] = True
+    if options.stream:
+        given["stream"] = True
     in_process = options.workers == 0
     if options.resume:
         if options.name is None:
@@ -197,6 +226,9 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
             wanted = "--workers 0" if request.in_process else "--workers 1 or more"
             raise InputError(f"--resume: the run was begun with {wanted}; resume it so")
         return request, folder, fingerprint
+    if options.stream and in_process:
+        raise InputError("--stream: Ray Data reads the images; give --workers 1 or more")
+    check_seed(given.get("seed", 0))
     recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
@@ -211,6 +243,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         precision=given.get("precision", "auto"),
         in_process=in_process,
         sync_norms=options.sync_norms,
+        stream=options.stream,
     )
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")

@@ -25,7 +25,7 @@ from cifar_model.errors import InputError, one_line_errors
 from cifar_model.history import HISTORY, read_history
 from cifar_model.recipe import RECIPES
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
-from cifar_model.sources import load_source
+from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
 from jobs.job_server import STOPPED
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "The last line printed is the report folder, whose recipe.json jobs.train takes.",
     )
     add = parser.add_argument
-    add("--data", help="cifar10, digits or folder:PATH (default: digits)")
+    add("--data", help=f"{SOURCES} (default: digits)")
     add(
         "--recipe",
         help=f"{', '.join(sorted(RECIPES))}, or a JSON file (default: {DEFAULT_RECIPE})",

@@ -15,12 +15,17 @@ from cifar_model.download import ARCHIVE, cache_folder
 from cifar_model.model_config import ModelConfig
 from cifar_model.sources import load_source
 
+MOST_BYTES = 2**32  # that decoded images may take; beyond, training streams them
+
 
 def why_unreadable(config: ModelConfig) -> str | None:
     """One sentence on why the model's data can't be shown here; None where it can."""
-    source = config.data.source
+    source, data = config.data.source, config.data
+    images = data.train_images + data.val_images + data.test_images
+    if images * config.image_size**2 * 3 > MOST_BYTES:
+        return f"This model was trained on `{source}`, {images:,} images: too many to show here."
     kind, _, argument = source.partition(":")
-    if kind == "folder":
+    if kind in ("folder", "parquet"):
         if Path(argument).expanduser().is_dir():
             return None
         return f"This model was trained on the folder `{argument}`, which is not on this machine."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -83,6 +84,27 @@ def picture_folder(tmp_path: Path) -> Path:
             pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def picture_parquet(picture_folder: Path) -> Path:
+    """Forty training pictures in three row groups each of two files, and eight for a test."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = picture_folder.parent / "parquet"
+    folder.mkdir()
+    names = ["blue", "red"]
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    schema = {"huggingface": json.dumps({"info": {"features": features}})}
+    rng = np.random.default_rng(1)
+    for name, count in (("train-0-of-2", 20), ("train-1-of-2", 20), ("test-0-of-1", 8)):
+        labels = rng.permutation(np.arange(count) % 2)
+        files = [picture_folder / names[label] / f"{i % 12}.png" for i, label in enumerate(labels)]
+        cells = [{"bytes": file.read_bytes(), "path": None} for file in files]
+        table = pa.table({"image": cells, "label": labels}).replace_schema_metadata(schema)
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=7)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_model.dataset import split_for_training
+from cifar_model.dataset import validation_split
 from cifar_model.errors import InputError
 from serve_app.answers import enlarged, side_by_side
 from serve_app.backends import Backend
@@ -34,7 +34,7 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
             progress(0.1, desc=f"Reading {config.data.source}")
             dataset = read_data(config.data.source, config.image_size)
             # What the network trained on: the validation tenth is never augmented.
-            train = split_for_training(dataset).train
+            train = dataset.train.take(validation_split(dataset.train.labels)[0])
             progress(0.8, desc="Augmenting")
             seed = secrets.randbelow(2**31)
             chosen = np.random.default_rng(seed).permutation(len(train))[:count]

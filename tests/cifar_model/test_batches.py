@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cifar_model.batches import BatchDataset, BatchPlan, EpochSteps
+from cifar_model.batch_plan import BatchPlan
+from cifar_model.batches import BatchDataset, EpochSteps
 from cifar_model.dataset import LabelledImages
 from cifar_model.errors import InputError
 

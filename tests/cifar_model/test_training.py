@@ -137,7 +137,8 @@ def test_a_booby_trapped_checkpoint_is_not_run(tmp_path, data):
 
 def test_workers_with_unequal_shares_weigh_every_image_alike(data):
     """The mean of two workers' scaled losses is the loss over the whole global batch."""
-    from cifar_model.batches import BatchDataset, BatchPlan
+    from cifar_model.batch_plan import BatchPlan
+    from cifar_model.batches import BatchDataset
     from cifar_model.normalisation import normalise
     from cifar_model.resnet9 import ResNet9
 

@@ -212,6 +212,7 @@ def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
         (["--resume", "--name", "absent"], "no run 'absent'"),
         (["--min-workers", "3"], "--min-workers 3"),
         (["--batch-size", "0"], "batch_size is 0"),
+        (["--seed", "-1"], "--seed -1"),
         (["--train-limit", "20", "--workers", "4"], "can't be shared by 4 workers"),
     ],
 )

@@ -1,0 +1,84 @@
+"""Pictures in one folder a class, listed without opening any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cifar_model.dataset import stratified_split
+from cifar_model.errors import InputError
+from cifar_model.listing import Chunk, ListedDataset, Listing, check_listing, digest_of_files
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SPLIT_SEED = 0  # of a source without a test set of its own
+TEST_FRACTION = 0.2
+
+
+def list_folder(root: Path) -> ListedDataset:
+    """Pictures in one folder a class, under `train/` and `test/` or under `root` itself.
+
+    Without `train/` and `test/`, a seeded stratified fifth of the pictures is the test set.
+    """
+    root = root.absolute()
+    if not root.is_dir():
+        raise InputError(f"--data folder: no folder at {root}")
+    source = f"folder:{root}"
+    has_train, has_test = (root / "train").is_dir(), (root / "test").is_dir()
+    if has_train != has_test:
+        raise InputError(
+            f"{source}: found {'train' if has_train else 'test'}/ without "
+            f"{'test' if has_train else 'train'}/; give both, or one folder a class and neither"
+        )
+    if has_train:
+        class_names = _class_folders(root / "train")
+        test_names = _class_folders(root / "test")
+        if class_names != test_names:
+            differing = sorted(set(class_names) ^ set(test_names))
+            raise InputError(
+                f"{source}: class {', '.join(differing)} is in only one of train/ and test/; "
+                "both need the same class folders"
+            )
+        train = _list_class_folders(root / "train", class_names)
+        test = _list_class_folders(root / "test", class_names)
+        listed = [*train.chunks, *test.chunks]
+    else:
+        class_names = _class_folders(root)
+        everything = _list_class_folders(root, class_names)
+        size = max(len(class_names), round(len(everything) * TEST_FRACTION))
+        rest, part = stratified_split(everything.labels, size, seed=SPLIT_SEED)
+        train, test = everything.take(rest), everything.take(part)
+        listed = [*everything.chunks]
+    files = digest_of_files(root, [Path(chunk.path) for chunk in listed])
+    return check_listing(ListedDataset(train, test, class_names, source, files))
+
+
+def _class_folders(root: Path) -> tuple[str, ...]:
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(names) < 2:
+        raise InputError(
+            f"folder: {root} has {len(names)} class folders; expected two or more, "
+            "each named for its class and holding its pictures"
+        )
+    return tuple(names)
+
+
+def _list_class_folders(root: Path, class_names: tuple[str, ...]) -> Listing:
+    chunks: list[Chunk] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise InputError(
+                f"folder: class {name!r} has no picture in {root / name} "
+                f"(looked for {', '.join(IMAGE_SUFFIXES)})"
+            )
+        chunks += [Chunk(str(path)) for path in found]
+        labels += [label] * len(found)
+    count = len(chunks)
+    return Listing(
+        tuple(chunks),
+        np.arange(count),
+        np.zeros(count, np.int64),
+        np.array(labels, dtype=np.int64),
+    )

@@ -1,0 +1,68 @@
+"""What is listed is what would be loaded, and a listing tells changed data from unchanged."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cifar_model.dataset import limit_train
+from cifar_model.errors import InputError
+from cifar_model.listing import load_listing
+from cifar_model.sources import list_source, load_source
+
+
+def test_part_of_a_parquet_listing_loads_as_that_part_of_the_whole(picture_parquet):
+    spec = f"parquet:{picture_parquet}"
+    whole, listed = load_source(spec, image_size=16), list_source(spec)
+    assert whole.class_names == listed.class_names == ("blue", "red")
+    part = np.array([31, 0, 7, 20, 8])
+    loaded = load_listing(listed.train.take(part), 16)
+    assert (loaded.images == whole.train.images[part]).all()
+    assert (loaded.labels == whole.train.labels[part]).all()
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_the_fingerprint_of_a_listing_is_of_files_and_choice(request, kind):
+    root = request.getfixturevalue(f"picture_{kind}")
+    spec = f"{kind}:{root}"
+    before = list_source(spec)
+    fingerprint = before.fingerprint()
+    assert limit_train(before, 8, seed=0).fingerprint() != fingerprint
+    assert list_source(spec).fingerprint() == fingerprint
+    with next(file for file in sorted(root.rglob("*")) if file.is_file()).open("ab") as file:
+        file.write(b"\0")
+    if kind == "folder":
+        assert list_source(spec).fingerprint() != fingerprint
+    else:
+        with pytest.raises(InputError, match="damaged parquet file"):
+            list_source(spec)
+
+
+def test_parquet_that_names_no_classes_is_numbered(picture_parquet):
+    for path in picture_parquet.glob("*.parquet"):
+        pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    assert list_source(f"parquet:{picture_parquet}").class_names == ("0", "1")
+    features = {"label": {"names": ["blue", "red", "green"]}}
+    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    for path in picture_parquet.glob("*.parquet"):
+        pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    with pytest.raises(InputError, match="no image of class green in the training set"):
+        list_source(f"parquet:{picture_parquet}")
+
+
+def test_parquet_of_another_layout_is_refused(tmp_path):
+    for split in ("train", "test"):
+        path = tmp_path / f"{split}-0.parquet"
+        pq.write_table(pa.table({"image": ["a.png"], "label": [0]}), path)
+    with pytest.raises(InputError, match="column image is string, expected a struct"):
+        list_source(f"parquet:{tmp_path}")
+    with pytest.raises(InputError, match=r"no train-\*\.parquet under"):
+        list_source(f"parquet:{tmp_path / 'absent'}")
+
+
+@pytest.mark.parametrize("spec", ["digits", "cifar11", "folder:"])
+def test_what_cannot_be_streamed_is_refused(spec):
+    with pytest.raises(InputError, match="expected folder:PATH, parquet:PATH, or cifar10"):
+        list_source(spec)

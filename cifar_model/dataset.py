@@ -207,7 +207,7 @@ def limit_train(dataset: Source, limit: int, *, seed: int) -> Source:
     if limit == len(dataset.train):
         return dataset
     _, kept = stratified_split(dataset.train.labels, limit, seed=seed)
-    return replace(dataset, train=dataset.train.take(kept))
+    return replace(dataset, train=dataset.train.take(kept))  # type: ignore[arg-type]  # its own kind
 
 
 def validation_split(

@@ -85,8 +85,8 @@ def _list(spec: str) -> ListedDataset | None:
     if kind == "parquet" and argument:
         root = Path(argument).expanduser().absolute()
         return list_parquet(root, f"parquet:{root}")
-    if spec == "cifar10" and (root := named_cifar10()) and root.is_dir() and holds_parquet(root):
-        return list_parquet(root, spec, CIFAR10_CLASSES)
+    if spec == "cifar10" and (named := named_cifar10()) and named.is_dir() and holds_parquet(named):
+        return list_parquet(named, spec, CIFAR10_CLASSES)
     return None
 
 

@@ -29,8 +29,9 @@ def asked_of_them() -> Asked:
         async with asyncio.timeout(ANSWERS_WITHIN_S):
             return await page.asked.remote()
 
+    loop = asyncio.new_event_loop()  # never closed: the handle goes on listening in it
     try:
-        return asyncio.run(ask())
+        return loop.run_until_complete(ask())
     except (KeyError, TimeoutError) as error:
         raise InputError(
             "the page of the server that runs does not answer, and so does not say what it was "

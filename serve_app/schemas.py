@@ -130,7 +130,7 @@ ERRORS = error_responses(
         413: "the image is too large",
         415: "not an image of a known format",
         422: "a parameter is out of range",
-        503: "too busy; try again after `Retry-After` seconds",
+        503: "too busy, or the model can't be used now; try again after `Retry-After` seconds",
         **ACCESS_WORDS,
         **SLOW_WORDS,
     },

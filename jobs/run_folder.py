@@ -48,7 +48,7 @@ class RunRequest:
     precision: Precision
     in_process: bool  # --workers 0
     sync_norms: bool = False
-    stream: bool = False
+    stream: bool = False  # the same images, but the fingerprint is of their files
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, less the data's fingerprint."""

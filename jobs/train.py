@@ -144,7 +144,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         )
     if isinstance(dataset, ListedDataset):
         stack.enter_context(connected(stages))
-        stages.say(f"Measuring mean and spread of {len(dataset.train):,} images, and that all open")
+        stages.say(f"Reading all {len(dataset.train):,} training images for their mean and spread")
         data, test_fingerprint = stream_for_training(dataset, request.image_size), ""
     else:
         data, test_fingerprint = split_for_training(dataset), dataset.test.fingerprint()

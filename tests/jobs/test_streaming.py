@@ -16,7 +16,7 @@ from jobs.streaming import StreamedPictures, stream_for_training, streamed
 @pytest.mark.parametrize(("kind", "workers"), [("folder", 2), ("parquet", 1)])
 def test_a_streamed_run_is_the_run_in_memory(ray_cluster, request, tmp_path, kind, workers):
     data = f"{kind}:{request.getfixturevalue(f'picture_{kind}')}"
-    what = f"--data {data} --recipe digits --batch-size 8 --image-size 16 --epochs 2"
+    what = f"--data {data} --recipe digits --batch-size 4 --image-size 16 --epochs 2"
     how = f"--precision 32-true --cpus-per-worker 1 --storage {tmp_path} --workers"
     train.main([*f"{what} {how} {workers} --name streamed --stream".split()])
     # One worker has the losses of a run without Ray.
@@ -104,7 +104,9 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(ray_cluster, picture_fol
     line = refusal(capsys, train.main, [*base, "--workers", "0"])
     assert "give --workers 1 or more" in line
     assert "can't be streamed" in refusal(capsys, train.main, [*base, "--data", "digits"])
-    (picture_folder / "red" / "7.png").write_bytes(b"not a picture")
+    listing = list_source(f"folder:{picture_folder}").train
+    broken = Path(listing.chunks[listing.chunk_N[7]].path)
+    broken.write_bytes(b"not a picture")
     line = refusal(capsys, train.main, [*base, "--data", f"folder:{picture_folder}"])
-    assert "7.png can't be read as a picture" in line
+    assert f"{broken} can't be read as a picture" in line
     assert not storage.exists()

@@ -73,21 +73,30 @@ class LitClassifier(pl.LightningModule):
         """The recipe's optimiser, and its one-cycle over all steps of the run."""
         recipe = self.recipe
         optimizer = build_optimizer(self.network, recipe)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=recipe.warmup_fraction,
-            div_factor=recipe.start_divisor,
-            final_div_factor=recipe.final_divisor,
-            anneal_strategy=recipe.anneal,
-            cycle_momentum=False,
-        )
+        schedule = one_cycle(optimizer, recipe, int(self.trainer.estimated_stepping_batches))
         # A step, not an epoch: Lightning saves checkpoints before the epoch's scheduler step.
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def one_cycle(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """The recipe's schedule over so many steps in all."""
+    # A warm-up of just one step would have OneCycleLR divide by zero.
+    alone = recipe.warmup_fraction * steps == 1
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=steps,
+        pct_start=recipe.warmup_fraction * (1 + 1e-9 * alone),
+        div_factor=recipe.start_divisor,
+        final_div_factor=recipe.final_divisor,
+        anneal_strategy=recipe.anneal,
+        cycle_momentum=False,
+    )
 
 
 def build_optimizer(network: ResNet9, recipe: Recipe) -> torch.optim.Optimizer:

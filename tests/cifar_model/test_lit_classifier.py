@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cifar_model.lit_classifier import build_optimizer
+from cifar_model.lit_classifier import build_optimizer, one_cycle
 from cifar_model.muon import MuonWithSGD, orthogonalise
 from cifar_model.recipe import load_recipe
 from cifar_model.resnet9 import ResNet9, count_parameters
@@ -67,3 +67,16 @@ def test_a_muon_step_keeps_filters_at_one_unit_of_norm_an_output_channel():
     filters.grad = torch.randn_like(filters)
     optimizer.step()
     assert torch.allclose(filters.norm(), torch.tensor(8**0.5))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 5])
+def test_the_shortest_schedules_have_a_rate_for_every_step(steps):
+    recipe = replace(DIGITS, warmup_fraction=0.25)  # of four steps one is the warm-up
+    optimizer = build_optimizer(ResNet9(10), recipe)
+    schedule = one_cycle(optimizer, recipe, steps)
+    rates = [schedule.get_last_lr()[0]]
+    for _ in range(steps - 1):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert len(rates) == steps and all(0 < rate <= recipe.peak_lr for rate in rates)

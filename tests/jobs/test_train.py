@@ -213,7 +213,7 @@ def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
         (["--min-workers", "3"], "--min-workers 3"),
         (["--batch-size", "0"], "batch_size is 0"),
         (["--seed", "-1"], "--seed -1"),
-        (["--train-limit", "20", "--workers", "4"], "can't be shared by 4 workers"),
+        (["--train-limit", "20", "--workers", "12"], "can't be shared by 12 workers"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, words):
@@ -228,6 +228,6 @@ def test_more_workers_than_the_machine_has_cores_are_refused(ray_cluster, tmp_pa
 
 
 def test_help_gives_units_and_defaults():
-    shown = command("--help").stdout
+    shown = " ".join(command("--help").stdout.split())
     for words in ("default: 2", "default: digits", "side in pixels", "passes over"):
         assert words in shown

@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import safehttpx
+from gradio.exceptions import Error
 
 REFUSAL = "URLs are not fetched; upload the file itself"
 
 
+class UrlRefused(Error, ValueError):
+    """Gradio shows the visitor an `Error`, and answers 403 to a ValueError."""
+
+
 async def _refuse(*_: Any, **__: Any) -> NoReturn:
-    raise ValueError(REFUSAL)
+    raise UrlRefused(REFUSAL)
 
 
 def forbid_fetching() -> None:

@@ -56,7 +56,8 @@ def test_impossible_sweeps_are_refused(values):
 
 @pytest.fixture(scope="module")
 def data():
-    return split_for_training(limit_train(load_source("digits"), 240, seed=0))
+    dataset = load_source("digits", image_size=16)
+    return split_for_training(limit_train(dataset, 240, seed=0))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", pytest.param("muon", marks=pytest.mark.long)])

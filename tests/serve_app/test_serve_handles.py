@@ -43,7 +43,7 @@ def ask(served, models):
         max_ongoing_requests=1,
         max_queued_requests=2,
     )
-    bound = deployment.bind(str(BUILT_IN), str(models), 1, "auto")
+    bound = deployment.bind(str(BUILT_IN), str(models), 1, "auto", {})
     handle = serve.run(bound, name="own", route_prefix="/own")
 
     backend = ServeHandles(Catalog(BUILT_IN, models), handle, handle)

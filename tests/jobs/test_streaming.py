@@ -13,7 +13,9 @@ from jobs import dealer, train
 from jobs.streaming import StreamedPictures, stream_for_training, streamed
 
 
-@pytest.mark.parametrize(("kind", "workers"), [("folder", 2), ("parquet", 1)])
+@pytest.mark.parametrize(
+    ("kind", "workers"), [pytest.param("folder", 2, marks=pytest.mark.long), ("parquet", 1)]
+)
 def test_a_streamed_run_is_the_run_in_memory(ray_cluster, request, tmp_path, kind, workers):
     data = f"{kind}:{request.getfixturevalue(f'picture_{kind}')}"
     what = f"--data {data} --recipe digits --batch-size 4 --image-size 16 --epochs 2"

@@ -1,5 +1,10 @@
 """A bound on the requests in a replica: beyond it they are refused before their body is read.
 
+The bound is what the replica answers in WAIT_S at the speed that it has just shown, by Little's
+law: a request that found N inside and took T seconds says N / T a second. So it follows a model
+that is slower than others, or cores that are shared. A refusal costs next to nothing, which leaves
+the cores to those that were let in.
+
 A request counts once its body is there: who is slow to send it keeps nobody out. How many bodies
 may be on their way is bounded in `slow_bodies`, how many pictures may wait for the model in
 `batching`.
@@ -7,40 +12,70 @@ may be on their way is bounded in `slow_bodies`, how many pictures may wait for 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
 # Health must answer, and the page stay usable, when the model is busy.
 BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
+WAIT_S = 1.3  # longer than this no request should wait
+LEAST = 16  # so many may be inside however slow it is; fewer say little of the speed under load
+MEMORY = 32  # requests that the speed is a running mean of, about
 
 
 class Admission:
     """ASGI middleware: at most `limit` requests to the models at a time; the others get a 503."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.app, self.limit, self.inside = app, limit, 0
+        self._clock = clock
+        self._per_second: float | None = None  # answers, under load
+
+    @property
+    def bound(self) -> int:
+        """How many may be inside now."""
+        if self._per_second is None:
+            return self.limit
+        return max(LEAST, min(self.limit, round(self._per_second * WAIT_S)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(BOUNDED):
             await self.app(scope, receive, send)
             return
-        if self.inside >= self.limit:
-            words = f"{self.limit} requests are waiting already; try again in {RETRY_AFTER_S} s"
+        if self.inside >= self.bound:
+            words = f"{self.inside} requests are waiting already; try again in {RETRY_AFTER_S} s"
             problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
-        whole = False
+        found: int | None = None  # inside with it, once its body is whole
+        entered, status = 0.0, 0
 
         async def receive_and_count() -> Message:
-            nonlocal whole
+            nonlocal found, entered
             message = await receive()
-            if not whole and not message.get("more_body", False):
-                whole = True
+            if found is None and not message.get("more_body", False):
                 self.inside += 1
+                found, entered = self.inside, self._clock()
             return message
 
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
         try:
-            await self.app(scope, receive_and_count, send)
+            await self.app(scope, receive_and_count, send_and_note)
         finally:
-            self.inside -= whole
+            if found is not None:
+                self.inside -= 1
+                if found >= LEAST and status == 200:
+                    self._learn(found / max(1e-3, self._clock() - entered))
+
+    def _learn(self, per_second: float) -> None:
+        known = self._per_second
+        self._per_second = per_second if known is None else known + (per_second - known) / MEMORY

@@ -24,6 +24,7 @@ from cifar_model.engine import EngineName
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.predictor import Explanation, Predictor
+from serve_app.admission import WAIT_S
 from serve_app.backends import InProcess, Running
 from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
@@ -33,7 +34,6 @@ LOG = logging.getLogger(__name__)
 # Beside the default model; the one unused for longest makes way.
 MODELS_IN_A_REPLICA = 4
 APPEARS_WITHIN_S = 60.0
-WAIT_S = 1.5  # longer than this no picture should wait for the model; those beyond are refused
 
 
 def load_warm(folder: Path, threads: int, engine: EngineName = "auto") -> Predictor:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve_app.admission import Admission
+from serve_app.admission import WAIT_S, Admission
 
 
 async def ask(app, path, body=None):
@@ -54,3 +54,34 @@ def test_what_is_over_the_bound_gets_a_503_that_says_when_to_retry():
     assert b'"code":"overloaded"' in refused[2]
     assert health[0] == 200
     assert [answer[0] for answer in served] == [200, 200] and after[0] == 200
+
+
+def test_the_bound_is_what_is_answered_in_time_at_the_speed_that_was_seen():
+    now, go = [0.0], asyncio.Event()
+
+    async def slow(scope, receive, send):
+        await receive()
+        await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def scenario():
+        app = Admission(slow, limit=256, clock=lambda: now[0])
+        bounds = [app.bound]
+        for seconds in (1.0, 0.1):
+            go.clear()
+            count = min(40, app.bound)
+            tasks = [asyncio.create_task(ask(app, "/v1/classify")) for _ in range(count)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            now[0] += seconds
+            go.set()
+            assert {answer[0] for answer in await asyncio.gather(*tasks)} == {200}
+            bounds.append(app.bound)
+        return bounds
+
+    first, after_slow, after_fast = asyncio.run(scenario())
+    assert first == 256
+    # 16 to 40 found inside, a second each.
+    assert 16 * WAIT_S < after_slow < 40 * WAIT_S
+    assert after_fast > 2 * after_slow

@@ -136,11 +136,12 @@ def test_a_run_goes_on_when_the_network_to_a_node_is_lost(start, nodes, tmp_path
     assert cut > 0, "both workers are on the head"
     ip("link", "set", f"{TAG}o{cut}", "down")
     lost, done = time.monotonic(), epochs_in(run)
-    command.wait_for(lambda: len(command.starts()) == 2, seconds=300)
+    # Each of the nodes reads out the lines of all, for they share a disk.
+    command.wait_for(lambda: max(command.starts()) > 0, seconds=300)
     seconds = time.monotonic() - lost
     command.end()
     found = difference(run, reference)
-    repeated = done - command.starts()[1]
+    repeated = done - max(command.starts())
     report("network to a node lost", full_epochs_repeated=repeated, difference=found,
            seconds_to_recover=f"{seconds:.1f}")  # fmt: skip
     assert repeated <= 1

@@ -163,12 +163,9 @@ def update(wanted: dict[str, Any], port: int) -> None:
         # A local Ray asks for the token that it left in the user's home.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     address = os.environ.get("RAY_ADDRESS") or address_of(port)
+    join_ray(address, "start a server without --update")
     import ray
 
-    try:
-        ray.init(address=address, logging_level="WARNING", log_to_driver=False)
-    except ConnectionError as error:
-        raise InputError(f"no Ray answers at {address}; start a server without --update") from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     from serve_app.app import read_arguments
     from serve_app.deployments import Asked
@@ -213,12 +210,28 @@ def with_local_sizes(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"cores": max(1, usable_cores() // max(1, sized["replicas"])), **sized}
 
 
+def join_ray(address: str, remedy: str) -> None:
+    """Connect to a Ray that runs; InputError, with the remedy, if there is none."""
+    import ray
+
+    if address.startswith(("http://", "https://")):
+        raise InputError(
+            f"RAY_ADDRESS {address} is a job server, which takes jobs: python -m jobs.submit serve "
+            "…; on a node of the cluster, RAY_ADDRESS is Ray's own HOST:6379"
+        )
+    try:
+        ray.init(address=address, logging_level="WARNING", log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"no Ray answers at {address}: {reason}; {remedy}") from error
+
+
 def start_ray(arguments: Arguments) -> None:
     """Connect to RAY_ADDRESS, or start a local Ray in which the replicas fit."""
     import ray
 
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level="WARNING", log_to_driver=False)
+    if address := os.environ.get("RAY_ADDRESS"):
+        join_ray(address, "or unset RAY_ADDRESS to serve from here")
         return
     # Ray only counts: all kinds of replicas share the cores, and while one version of a model takes
     # the place of another, both are there.

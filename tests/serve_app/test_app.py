@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cifar_model.errors import InputError
-from serve_app.__main__ import check_port_is_free
+from serve_app.__main__ import check_port_is_free, main
 from serve_app.app import build, read_arguments
 from serve_app.room import check_room
 
@@ -66,6 +66,15 @@ def test_a_port_in_use_is_refused():
         taken.listen()
         with pytest.raises(InputError, match="choose another --port"):
             check_port_is_free("127.0.0.1", taken.getsockname()[1])
+
+
+def test_the_address_of_a_job_server_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    for how in ([], ["--update"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["--port", "8199", *how])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert stop.value.code == 2 and "jobs.submit serve" in line
 
 
 def test_a_zero_byte_model_is_one_line_and_no_traceback(tmp_path):

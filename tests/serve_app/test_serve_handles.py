@@ -52,11 +52,11 @@ def ask(served, models):
         calls = (backend.logits(SQUARE[None]) for _ in range(count))
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    # A handle belongs to the event loop that it was first used in.
-    with asyncio.Runner() as runner:
-        yield lambda method, *arguments, **how: runner.run(
-            many(*arguments) if method == "many" else getattr(backend, method)(*arguments, **how)
-        )
+    # A handle belongs to the event loop that it was first used in; Serve's end wants that open.
+    loop = asyncio.new_event_loop()
+    yield lambda method, *arguments, **how: loop.run_until_complete(
+        many(*arguments) if method == "many" else getattr(backend, method)(*arguments, **how)
+    )
     serve.delete("own")
 
 

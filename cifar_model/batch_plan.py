@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 from cifar_model.errors import InputError
 
 
+def check_share(count: int, batch_size: int, workers: int, what: str = "images") -> None:
+    """InputError if so many images in such batches are too few for so many workers."""
+    if min(count, batch_size // 2) < workers:
+        raise InputError(
+            f"{count} {what} in batches of {batch_size} can't be shared by {workers} workers: "
+            "each needs two images a batch; use fewer --workers or more images"
+        )
+
+
 @dataclass(frozen=True)
 class BatchPlan:
     """How `count` images are dealt out to `world_size` workers, `batch_size` a step in all."""
@@ -27,11 +36,7 @@ class BatchPlan:
     shuffle_seed: int | None = None  # None: in order, every epoch alike
 
     def __post_init__(self) -> None:
-        if min(self.count, self.batch_size // 2) < self.world_size:
-            raise InputError(
-                f"{self.count} images in batches of {self.batch_size} can't be shared by "
-                f"{self.world_size} workers: each needs two images a batch"
-            )
+        check_share(self.count, self.batch_size, self.world_size)
 
     @property
     def steps(self) -> int:

@@ -18,19 +18,6 @@ SEEDS = range(2**32)  # what NumPy and Lightning take
 EVALUATION_BATCH = 1024  # images a validation step, over all workers
 
 
-def check_workers(train: int, val: int, batch_size: int, workers: int) -> None:
-    """InputError if so many images in such batches are too few for so many workers."""
-    for name, count, size in (
-        ("training", train, batch_size),
-        ("validation", val, EVALUATION_BATCH),
-    ):
-        if min(count, size // 2) < workers:
-            raise InputError(
-                f"{count} {name} images in batches of {size} can't be shared by {workers} workers: "
-                "each needs two images a batch; use fewer --workers or more images"
-            )
-
-
 @dataclass(frozen=True)
 class RunPlan:
     """How to train; the number of workers is not part of it."""

@@ -88,8 +88,9 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     spec = data or config.data.source
     dataset = load_test_set(spec, image_size=config.image_size)
     check_classes(config, dataset)
+    fingerprint = dataset.test.fingerprint()
     if out is None:
-        check_test_set(config, dataset)
+        check_test_set(config, dataset.source, fingerprint)
 
     from tqdm import tqdm
 
@@ -101,7 +102,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     predictor = Predictor.load(model, engine="torch")
     with tqdm(total=len(dataset.test), unit="image", desc=f"evaluating {config.name}") as bar:
         evaluation = evaluate(predictor, dataset.test, progress=bar.update)
-    about = {"model": config.name, "data": spec, "fingerprint": dataset.test.fingerprint()}
+    about = {"model": config.name, "data": spec, "fingerprint": fingerprint}
     write_report(
         folder, evaluation, dataset.test, read_history(model / HISTORY), about, replace=overwrite
     )
@@ -133,12 +134,12 @@ def check_classes(config: ModelConfig, dataset: TestSet) -> None:
         )
 
 
-def check_test_set(config: ModelConfig, dataset: TestSet) -> None:
+def check_test_set(config: ModelConfig, source: str, fingerprint: str) -> None:
     """InputError unless these test images are those that the model's training set aside."""
     known = config.data.test_fingerprint
-    if known and known != dataset.test.fingerprint():
+    if known and known != fingerprint:
         raise InputError(
-            f"the test images of {dataset.source} are not those set aside when {config.name} was "
+            f"the test images of {source} are not those set aside when {config.name} was "
             "trained, which may have trained on some of them; with --out DIR there is a report on "
             "them that leaves the model's own config and card alone"
         )

@@ -12,6 +12,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from cifar_model.batch_plan import check_share
 from cifar_model.batch_scaling import with_batch_size
 from cifar_model.cores import usable_cores
 from cifar_model.data_record import DataRecord
@@ -19,7 +20,7 @@ from cifar_model.dataset import ImageDataset, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import RECIPES, load_recipe
-from cifar_model.run_plan import COMPILES, PRECISIONS, RunPlan, check_seed, check_workers
+from cifar_model.run_plan import COMPILES, EVALUATION_BATCH, PRECISIONS, RunPlan, check_seed
 from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
@@ -157,7 +158,9 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         options.compile,
         sync_norms=request.sync_norms,
     )
-    check_workers(len(data.train), len(data.val), request.recipe.batch_size, layout.workers)
+    batch_size, workers = request.recipe.batch_size, layout.workers
+    check_share(len(data.train), batch_size, workers, "training images")
+    check_share(len(data.val), EVALUATION_BATCH, workers, "validation images")
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
         if uri:

@@ -233,12 +233,13 @@ def start_ray(arguments: Arguments) -> None:
     if address := os.environ.get("RAY_ADDRESS"):
         join_ray(address, "or unset RAY_ADDRESS to serve from here")
         return
-    # Ray only counts: all kinds of replicas share the cores, and while one version of a model takes
-    # the place of another, both are there.
-    kinds, versions = 3, 2
+    from serve_app.app import cpus_of
+
+    # Ray only counts: all kinds of replicas share the cores. Twice, for while one version of a
+    # model takes the place of another, both are there.
     ray.init(
         address="local",
-        num_cpus=kinds * versions * arguments.cores * (arguments.replicas or 1),
+        num_cpus=2 * cpus_of(arguments),
         include_dashboard=True,
         logging_level="WARNING",
         log_to_driver=False,

@@ -211,6 +211,12 @@ def digits() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"seed": seed, "fast": fast, "digits": digits}
+DEFAULT_RECIPE = "digits for digits, else seed"  # for --help
+
+
+def default_recipe(data: str) -> Recipe:
+    """What data, named as on the command line, is trained with if nothing else is asked."""
+    return digits() if data == "digits" else seed()
 
 
 def _check(holds: bool, field: str, value: object, expected: str) -> None:

@@ -18,7 +18,7 @@ from cifar_model.cores import usable_cores
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
-from cifar_model.recipe import RECIPES, load_recipe
+from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, default_recipe, load_recipe
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
 from cifar_model.sources import SOURCES, load_source
 from jobs.ray_training import (
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("--data", default="digits", help=f"{SOURCES} (default: digits)")
-    add("--recipe", default="seed", help=f"{', '.join(sorted(RECIPES))}, or a JSON file")
+    names = f"{', '.join(sorted(RECIPES))}, or a JSON file"
+    add("--recipe", help=f"{names} (default: {DEFAULT_RECIPE})")
     add("--train-limit", type=int, help="use so many training images, a stratified draw")
     add("--image-size", type=int, default=32, help="side in pixels, a multiple of 8 (default: 32)")
     add("--seed", type=int, default=0, help="of initialisation, order, augmentation (default: 0)")
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> Path:
     layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
     layout.check()
     check_seed(options.seed)
-    recipe = load_recipe(options.recipe)
+    recipe = load_recipe(options.recipe) if options.recipe else default_recipe(options.data)
     stages.say(f"Reading {options.data}")
     dataset = load_source(options.data, image_size=options.image_size)
     if options.train_limit is not None:

@@ -19,7 +19,7 @@ from cifar_model.data_record import DataRecord
 from cifar_model.dataset import ImageDataset, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
-from cifar_model.recipe import RECIPES, load_recipe
+from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, default_recipe, load_recipe
 from cifar_model.run_plan import COMPILES, EVALUATION_BATCH, PRECISIONS, RunPlan, check_seed
 from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
@@ -31,7 +31,7 @@ from jobs.run_folder import RunRequest
 from jobs.stages import Stages
 from jobs.streaming import stream_for_training
 
-DEFAULT_RECIPE, DEFAULT_WORKERS = "seed", 2
+DEFAULT_WORKERS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -232,13 +232,14 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     if options.stream and in_process:
         raise InputError("--stream: Ray Data reads the images; give --workers 1 or more")
     check_seed(given.get("seed", 0))
-    recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
+    data = given.get("data", "digits")
+    recipe = load_recipe(options.recipe) if options.recipe else default_recipe(data)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     if options.batch_size is not None:
         recipe = with_batch_size(recipe, options.batch_size)
     request = RunRequest(
-        data=given.get("data", "digits"),
+        data=data,
         image_size=given.get("image_size", 32),
         train_limit=options.train_limit,
         recipe=recipe,

@@ -23,7 +23,7 @@ from typing import Any
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.history import HISTORY, read_history
-from cifar_model.recipe import RECIPES
+from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
 from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
@@ -34,7 +34,7 @@ from jobs.run_folder import held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.tune_report import REPORT, Trial, write_report
-from jobs.tune_request import DEFAULT_RECIPE, Search, begin, settle, write_request
+from jobs.tune_request import Search, begin, settle, write_request
 from jobs.tune_trial import TrialPlan, run_trial
 
 TRIALS, EXPERIMENT = "trials", "tune"

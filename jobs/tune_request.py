@@ -13,7 +13,7 @@ from typing import Any
 
 from cifar_model.errors import InputError
 from cifar_model.files import write_whole
-from cifar_model.recipe import Recipe, from_json, load_recipe
+from cifar_model.recipe import Recipe, default_recipe, from_json, load_recipe
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
 from jobs.run_folder import run_folder
@@ -23,7 +23,6 @@ from jobs.tune_report import REPORT
 
 REQUEST = "tune.json"
 OPTIONS = {"decades": "lr-decades", "dimensions": "search"}  # where a field is called otherwise
-DEFAULT_RECIPE = "seed"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ def settle(options: argparse.Namespace) -> tuple[Search, Path]:
         search = read_request(folder)
         check_same(search, options, given)
         return search, folder
-    recipe = load_recipe(options.recipe or DEFAULT_RECIPE)
+    data = given.get("data", Search.data)
+    recipe = load_recipe(options.recipe) if options.recipe else default_recipe(data)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     search = Search(recipe, **given)

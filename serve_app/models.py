@@ -25,11 +25,8 @@ def add_models(api: FastAPI, backend: Backend) -> None:
     @api.get("/v1/models", responses=ACCESS, tags=["about"])
     async def models() -> ModelList:
         """The models that are served, the default one first."""
-        if isinstance(backend.models, Catalog):
-            await asyncio.to_thread(backend.models.refresh)
-        return ModelList(
-            models=[describe(name, config) for name, config in list(backend.models.items())]
-        )
+        names = await asyncio.to_thread(model_names, backend)
+        return ModelList(models=[describe(name, backend.models[name]) for name in names])
 
 
 def describe(name: str, config: ModelConfig) -> ModelDescription:
@@ -42,6 +39,13 @@ def describe(name: str, config: ModelConfig) -> ModelDescription:
         methods=list(EXPLANATION_METHODS),
         metrics=config.metrics,
     )
+
+
+def model_names(backend: Backend) -> list[str]:
+    """Names of the models that are there now, the default one first; may read the folder again."""
+    if isinstance(backend.models, Catalog):
+        backend.models.refresh()
+    return list(backend.models)
 
 
 def find_model(backend: Backend, name: str | None) -> tuple[str, ModelConfig]:

@@ -10,11 +10,13 @@ import gradio as gr
 
 from serve_app.backends import Backend
 from serve_app.images import MAX_BYTES
+from serve_app.models import find_model, model_names
 from serve_app.no_fetching import forbid_fetching
 from serve_app.tabs.classify import classify_tab
 from serve_app.tabs.data import data_tab
+from serve_app.tabs.messages import messages
 from serve_app.tabs.misclassified import misclassified_tab
-from serve_app.tabs.models import models_tab
+from serve_app.tabs.models import model_choices, models_tab
 from serve_app.tabs.report import report_tab
 
 # System fonts: the page asks no other host for anything.
@@ -63,7 +65,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
     folders: name -> model folder, whose card, history and report the page shows.
     """
     forbid_fetching()
-    names = list(backend.models)
+    names = model_names(backend)
 
     def describe(model_name: str) -> str:
         classes = backend.models[model_name].class_names
@@ -74,7 +76,15 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
 
     def models() -> list[str]:
         """Names of the served models, the default one first."""
-        return names
+        return model_names(backend)
+
+    def known(model_name: str | None) -> str:
+        # A script's session has the choices of the page as it was built.
+        with messages("No such model"):
+            return find_model(backend, model_name)[0]
+
+    def choices() -> gr.Dropdown:
+        return model_choices(model_names(backend))
 
     with gr.Blocks(
         title="Image classifier", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR)
@@ -83,6 +93,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
         model = gr.Dropdown(
             names, value=names[0], label="Model", visible=len(names) > 1, elem_id="model"
         )
+        model.preprocess = known
         with gr.Tabs() as tabs:
             classify_tab(backend, model)
             mistakes = misclassified_tab(backend, folders, model)
@@ -90,6 +101,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
             data_tab(backend, model)
             models_tab(backend, model)
         model.change(describe, model, heading, api_name="describe")
+        blocks.load(choices, None, model, api_visibility="private")
         gr.api(models, api_name="models")
     blocks.queue(max_size=256, default_concurrency_limit=16)
     return blocks

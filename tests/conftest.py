@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
+from starlette.types import ASGIApp
 
 from jobs.connection import RAY_SETTINGS, start_local_ray
 from serve_app.settings import apply_local_settings, apply_serve_settings
@@ -137,3 +142,25 @@ def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
     serve.run_many(targets(read_arguments(asked.arguments), asked))
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
+
+
+@pytest.fixture(scope="session")
+def run_server() -> Callable[[ASGIApp], AbstractContextManager[str]]:
+    """Serves an application from a thread for as long as the block lasts, which has its address."""
+    return _run_server
+
+
+@contextmanager
+def _run_server(app: ASGIApp) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -7,36 +7,47 @@ from typing import Any
 import gradio as gr
 
 from serve_app.backends import Backend
+from serve_app.models import model_names
 
 HEADERS = ["model", "classes", "size", "data", "recipe", "validation", "test"]
 
 
 def models_tab(backend: Backend, model: gr.Dropdown) -> None:
     """Build the tab in the Blocks that is open."""
-    names = list(backend.models)
 
-    def show() -> list[list[Any]]:
-        return [model_row(backend, name) for name in names]
+    def show() -> tuple[str, list[list[Any]], gr.Dropdown]:
+        names = model_names(backend)
+        return in_words(names), [model_row(backend, name) for name in names], model_choices(names)
 
-    def choose(event: gr.SelectData) -> str:
-        return names[event.index[0]]
+    def choose(event: gr.SelectData) -> gr.Dropdown:
+        names = model_names(backend)
+        chosen = event.row_value[0]
+        return gr.Dropdown(names, value=chosen) if chosen in names else gr.skip()
 
-    several = len(names) > 1
-    with gr.Tab("Models", id="models"):
-        gr.Markdown(
-            "Click a model to use it on this page."
-            if several
-            else "One model is served. `python -m serve_app --help` says how to serve several."
-        )
+    with gr.Tab("Models", id="models") as tab:
+        words = gr.Markdown(in_words(model_names(backend)))
         table = gr.Dataframe(
-            show(),
+            show()[1],
             headers=HEADERS,
             label="Served models; accuracies on validation and test images",
             interactive=False,
             elem_id="models-table",
         )
-    if several:
-        table.select(choose, None, model, api_visibility="private")
+    # Models appear, and are exported anew, while the page is open.
+    tab.select(show, None, [words, table, model], api_visibility="private")
+    table.select(choose, None, model, api_visibility="private")
+
+
+def model_choices(names: list[str]) -> gr.Dropdown:
+    """The choice of the page's model, shown where there is one."""
+    return gr.Dropdown(names, visible=len(names) > 1)
+
+
+def in_words(names: list[str]) -> str:
+    """What stands over the table."""
+    if len(names) > 1:
+        return "Click a model to use it on this page."
+    return "One model is served. `python -m serve_app --help` says how to serve several."
 
 
 def model_row(backend: Backend, name: str) -> list[Any]:

@@ -1,10 +1,19 @@
 """What people do on the page, in a real browser, on the served app and on the built Space."""
 
+import json
 import re
+import shutil
 
 import pytest
+from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import expect
+
+from cifar_model.predictor import Predictor
+from serve_app.api import build_api
+from serve_app.backends import InProcess, Running
+from serve_app.catalog import Catalog
+from serve_app.web import build_web
 
 SLOW = 30_000  # milliseconds, for the first answer on a busy machine
 
@@ -145,6 +154,40 @@ def test_another_model_is_chosen_and_says_what_it_lacks(open_page, space_address
     open_tab(page, "Classify")
     upload(page, digit_file[0])
     expect(top_class(page)).to_have_text(digit_file[1], timeout=SLOW)
+
+
+def test_a_model_that_appears_while_the_page_is_open_can_be_chosen(
+    open_page, run_server, digits_model, digit_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("serve_app.catalog.RESCAN_SECONDS", 0.0)
+    models = tmp_path / "models"
+    models.mkdir()
+    catalog = Catalog(digits_model, models)
+
+    async def find(name):
+        return Running(Predictor.load(catalog.folders[name]))
+
+    async def usable(name):
+        return True
+
+    backend = InProcess.on_demand(catalog, find, usable)
+    with run_server(build_web(build_api(backend), backend, catalog.folders)) as address:
+        page = open_page(address)
+        expect(page.locator("#model")).to_be_hidden()
+        late = shutil.copytree(digits_model, models / "late")
+        config = json.loads((late / "config.json").read_text())
+        (late / "config.json").write_text(json.dumps({**config, "name": "late"}))
+        open_tab(page, "Models")
+        page.locator("#models-table").get_by_text("late").first.click()
+        expect(page.get_by_text("Model late sorts pictures")).to_be_visible(timeout=SLOW)
+        open_tab(page, "Classify")
+        upload(page, digit_file[0])
+        expect(top_class(page)).to_have_text(digit_file[1], timeout=SLOW)
+        script = Client(address, verbose=False)
+        assert "Model **late**" in script.predict("late", api_name="/describe")
+        with pytest.raises(Exception, match="no model 'nobody'"):
+            script.predict("nobody", api_name="/describe")
+        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cifar_model.errors import InputError
-from cifar_model.recipe import RECIPES, from_json, load_recipe
+from cifar_model.recipe import RECIPES, default_recipe, from_json, load_recipe
 
 
 def test_the_seed_recipe_is_the_seeds():
@@ -22,6 +22,11 @@ def test_json_round_trip(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_the_digits_have_a_recipe_of_their_own():
+    assert default_recipe("digits").name == "digits"
+    assert default_recipe("cifar10").name == default_recipe("folder:pets").name == "seed"
 
 
 def test_a_path_is_read(tmp_path):

@@ -41,13 +41,16 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(environment):
     """The job server of three nodes."""
-    script = Path(__file__).with_name("three_nodes.py")
+    script = Path(__file__).parents[1] / "nodes.py"
     with subprocess.Popen(
-        [sys.executable, script], cwd=ROOT, env=environment, text=True,
+        [sys.executable, script, "2"], cwd=ROOT, env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as nodes:  # fmt: skip
-        line = nodes.stdout.readline().strip()
+        _, _, line = nodes.stdout.readline().strip().partition(" ")
         assert line.startswith("http://"), "the cluster did not start"
+        nodes.stdin.write("2\n")
+        nodes.stdin.flush()
+        assert nodes.stdout.readline() == "ready\n"
         environment["RAY_ADDRESS"] = line
         yield line
         nodes.stdin.close()

@@ -21,9 +21,20 @@ PROXY = "haproxy"
 
 
 class Server:
-    """`python -m serve_app` in a process group of its own."""
+    """`python -m serve_app` in a process group of its own.
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    within: words before it, such as those that enter a network namespace.
+    host: where it is reached from here.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.host = host
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -32,7 +43,7 @@ class Server:
         self.environment = {**clean, **(environment or {})}
         self._started = time.time()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serve_app", "--port", str(self.port), *arguments],
+            [*within, sys.executable, "-m", "serve_app", "--port", str(self.port), *arguments],
             cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -47,7 +58,7 @@ class Server:
     @property
     def address(self) -> str:
         """Its URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Its processes whose title starts so, the oldest first."""

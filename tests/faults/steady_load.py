@@ -6,6 +6,7 @@ import http.client
 import threading
 import time
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 RETRYABLE = {500, 502, 503, 504}  # Serve's proxy says 500 of a replica that went; see SECURITY.md
@@ -47,10 +48,10 @@ class SteadyLoad:
 
     def __init__(
         self, port: int, picture: bytes, expected: int, *, rate: float, threads: int = 8,
-        path: str = "/v1/classify?top_k=1", retry_after_s: float = 1.0,
+        path: str = "/v1/classify?top_k=1", retry_after_s: float = 1.0, host: str = "127.0.0.1",
     ) -> None:  # fmt: skip
         self.outcome = Outcome()
-        self._port, self._picture, self._expected = port, picture, expected
+        self._host, self._port, self._picture, self._expected = host, port, picture, expected
         self._path, self._pause, self._retry_after_s = path, threads / rate, retry_after_s
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
@@ -93,7 +94,7 @@ class SteadyLoad:
         """None if it was answered rightly, else why not; and a connection to go on with."""
         import json
 
-        connection = connection or http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = connection or http.client.HTTPConnection(self._host, self._port, timeout=30)
         try:
             headers = {"content-type": "image/png"}
             connection.request("POST", self._path, self._picture, headers)
@@ -109,3 +110,25 @@ class SteadyLoad:
             with self._lock:
                 self.outcome.wrong.append(body.decode())
         return None, connection
+
+
+def show(what: str, outcome: Outcome, **more: object) -> None:
+    """Print the figures of a case, for RELIABILITY.md."""
+    figures = {
+        "requests": outcome.asked,
+        "wrong": len(outcome.wrong),
+        "failed": dict(outcome.failed),
+        "failed after one retry": dict(outcome.failed_twice),
+        "outage_s": round(outcome.outage_s(), 2),
+        "p99_ms": round(outcome.quantile_s(0.99) * 1000),
+        **more,
+    }
+    print(f"\n{what}: {figures}")
+
+
+def check_after_a_kill(outcome: Outcome, retryable: Set[int] = frozenset(RETRYABLE)) -> None:
+    """None wrong, and none that a client with one retry would see."""
+    assert not outcome.wrong
+    statuses = {int(why) for why in outcome.failed if why.isdecimal()}
+    assert statuses <= retryable
+    assert not outcome.failed_twice

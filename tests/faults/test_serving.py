@@ -9,7 +9,6 @@ RAY_CIFAR_SOAK_REQUESTS=100000
 from __future__ import annotations
 
 import http.client
-import io
 import itertools
 import json
 import os
@@ -23,14 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 from server import CONTROLLER, PROXY, REPLICA, Server, kill, until
-from steady_load import RETRYABLE, SteadyLoad
+from steady_load import RETRYABLE, SteadyLoad, check_after_a_kill, show
 
 from cifar_model.model_folder import BUILT_IN
-from cifar_model.predictor import Predictor
 from jobs.load import open_loop, wrk
 from jobs.load.target import Target, write_bodies
 
@@ -50,19 +46,6 @@ def server():
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def picture():
-    """A PNG and the class that the model gives it."""
-    coarse = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
-    image = Image.fromarray(coarse).resize((32, 32), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    probabilities = Predictor.load(BUILT_IN).probabilities([np.asarray(image)])[0]
-    second, first = np.sort(probabilities)[-2:]
-    assert first > second + 0.05
-    return buffer.getvalue(), int(probabilities.argmax())
-
-
 @pytest.fixture
 def load(server, picture):
     return lambda **how: SteadyLoad(server.port, *picture, **{"rate": RATE, **how})
@@ -76,20 +59,6 @@ def other_version(tmp_path_factory):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "name": "other-version"}))
     return folder
-
-
-def show(what, outcome, **more):
-    """Print the figures of a case, for RELIABILITY.md."""
-    figures = {
-        "requests": outcome.asked,
-        "wrong": len(outcome.wrong),
-        "failed": dict(outcome.failed),
-        "failed after one retry": dict(outcome.failed_twice),
-        "outage_s": round(outcome.outage_s(), 2),
-        "p99_ms": round(outcome.quantile_s(0.99) * 1000),
-        **more,
-    }
-    print(f"\n{what}: {figures}")
 
 
 @contextmanager
@@ -114,14 +83,6 @@ def asked_all_the_while(url):
 def whole(server, count=2):
     """Every replica is back and ready."""
     return server.ready() and len(server.processes(REPLICA.format("classify"))) >= count
-
-
-def check_after_a_kill(outcome, retryable=frozenset(RETRYABLE)):
-    """None wrong, and none that a client with one retry would see."""
-    assert not outcome.wrong
-    statuses = {int(why) for why in outcome.failed if why.isdecimal()}
-    assert statuses <= retryable
-    assert not outcome.failed_twice
 
 
 def test_a_killed_replica_costs_no_request_that_is_retried(server, load):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
@@ -59,31 +56,11 @@ def encode(image: Image.Image, kind: str) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def run_server() -> Callable[[ASGIApp], AbstractContextManager[str]]:
-    """Serves an application from a thread for as long as the block lasts, which has its address."""
-    return _run_server
-
-
-@pytest.fixture(scope="session")
-def local_server(digits_model: Path) -> Iterator[str]:
+def local_server(
+    digits_model: Path, run_server: Callable[[ASGIApp], AbstractContextManager[str]]
+) -> Iterator[str]:
     """Address of the endpoints over the model in this process, on a socket."""
     from cifar_model.predictor import Predictor
 
-    with _run_server(build_api(InProcess({"digits": Predictor.load(digits_model)}))) as url:
+    with run_server(build_api(InProcess({"digits": Predictor.load(digits_model)}))) as url:
         yield url
-
-
-@contextmanager
-def _run_server(app: ASGIApp) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        host, port = server.servers[0].sockets[0].getsockname()
-        yield f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -4,28 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from fault_commands import (
-    ROOT,
-    TOKEN,
-    Command,
-    called,
-    descendants,
-    epochs_in,
-    kill,
-    parents,
-    train,
-    until,
-)
+from fault_commands import ROOT, Command, epochs_in, train, until
+
+from tests.faults.namespaces import TOKEN
+from tests.faults.processes import called, descendants, kill, parents
 
 
 class Nodes:
     """The cluster of nodes.py."""
 
     def __init__(self, process):
-        self.process, self.address = process, process.stdout.readline().strip()
+        self.process, self.address = process, process.stdout.readline().partition(" ")[0]
         assert self.address, "the cluster did not start"
 
     def have(self, count):
@@ -63,7 +54,7 @@ def cluster():
     plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment = {**plain, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", **TOKEN}
     with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("nodes.py")], cwd=ROOT, env=environment,
+        [sys.executable, ROOT / "tests" / "nodes.py", "1"], cwd=ROOT, env=environment,
         text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:  # fmt: skip

@@ -13,9 +13,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from cifar_model.history import read_history
+from tests.faults.processes import descendants, kill
 
 ROOT = Path(__file__).parents[3]
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-the-tests-that-guards-no-more"}
 # 270 small images in 4 steps an epoch.
 DATA = ["--data", "digits", "--recipe", "digits", "--train-limit", "300", "--image-size", "16"]
 DATA += ["--precision", "32-true"]
@@ -95,60 +95,6 @@ def until(what, seconds):
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.1)
     return found
-
-
-def kill(pid):
-    """kill -9, of a process that may be gone."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def parents():
-    """The parent of each process."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                # The name may hold spaces and brackets; what follows the last one is regular.
-                found[int(entry.name)] = int(
-                    (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                )
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def descendants(pid):
-    """All processes that a process has started, and those that they have."""
-    family, tree = [pid], parents()
-    for member in family:
-        family += [child for child, parent in tree.items() if parent == member]
-    return family[1:]
-
-
-def called(pids, title):
-    """Those of the processes whose title begins so."""
-    found = []
-    for pid in pids:
-        try:
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title.encode()):
-                found.append(pid)
-        except OSError:
-            continue
-    return found
-
-
-def holder_of(path, pids):
-    """The one of these processes that has a file open, if one does."""
-    for pid in pids:
-        try:
-            if any(str(link.readlink()) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir()):
-                return pid
-        except OSError:
-            continue
-    return None
 
 
 def epochs_in(run):

@@ -9,9 +9,10 @@ import subprocess
 import time
 
 import pytest
-from fault_commands import SAME, difference, epochs_in, holder_of, kill, report, train, until
+from fault_commands import SAME, difference, epochs_in, report, train, until
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
+from tests.faults.processes import holder_of, kill
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -1,0 +1,23 @@
+"""A picture whose class is known, for those who check every answer."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_model.model_folder import BUILT_IN
+from cifar_model.predictor import Predictor
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """A PNG and the class that the model gives it."""
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((32, 32), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    probabilities = Predictor.load(BUILT_IN).probabilities([np.asarray(image)])[0]
+    second, first = np.sort(probabilities)[-2:]
+    assert first > second + 0.05
+    return buffer.getvalue(), int(probabilities.argmax())

@@ -1,0 +1,46 @@
+"""A node of a cluster goes while it serves under steady load; the others go on."""
+
+import time
+
+import pytest
+from server import REPLICA, Server, until
+from steady_load import SteadyLoad, check_after_a_kill, show
+
+from serve_app.settings import SERVE_SETTINGS
+from tests.faults.namespaces import HEAD, TOKEN, address, namespaces, processes, ray_nodes, within
+from tests.faults.processes import called, kill
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
+CORES = [0, 4, 4]  # the head only directs; either of the others has room for all replicas
+RATE = 30.0  # requests a second
+CLASSIFIER = REPLICA.format("classify")
+
+
+@pytest.fixture
+def server(tmp_path):
+    with namespaces(len(CORES)), ray_nodes(CORES, tmp_path, **SERVE_SETTINGS):
+        environment = {**SERVE_SETTINGS, **TOKEN, "RAY_ADDRESS": HEAD}
+        server = Server(
+            "--host", "0.0.0.0", "--replicas", "2", "--cores", "1",
+            environment=environment, within=within(0), host=address(0),
+        )  # fmt: skip
+        yield server
+        server.stop()
+
+
+def classifiers():
+    """How many replicas that classify each node has."""
+    return [len(called(processes(node), CLASSIFIER)) for node in range(len(CORES))]
+
+
+def test_a_killed_node_costs_no_request_that_is_retried(server, picture):
+    assert classifiers() == [0, 1, 1], "the replicas are spread over the nodes"
+    with SteadyLoad(server.port, *picture, rate=RATE, host=server.host) as steady:
+        time.sleep(2)
+        node = processes(2)
+        for pid in node:
+            kill(pid)
+        whole = until(lambda: server.ready() and classifiers() == [0, 2, 0], 120)
+        time.sleep(3)
+    show("node killed", steady.outcome, processes=len(node), whole_again_s=round(whole, 1))
+    check_after_a_kill(steady.outcome)

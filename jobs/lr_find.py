@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cifar_model.batch_plan import check_share
 from cifar_model.cores import usable_cores
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
@@ -21,6 +22,7 @@ from cifar_model.files import write_whole
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, default_recipe, load_recipe
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
 from cifar_model.sources import SOURCES, load_source
+from jobs.interruption import interruptible
 from jobs.ray_training import (
     WorkerLayout,
     WorkerTask,
@@ -79,7 +81,9 @@ def run(options: argparse.Namespace) -> Path:
         dataset = limit_train(dataset, options.train_limit, seed=options.seed)
     plan = RunPlan(recipe, len(dataset.class_names), options.seed, options.precision)
     data = split_for_training(dataset)
-    found = find(plan, data, sweep, layout, out, stages)
+    check_share(len(data.train), recipe.batch_size, max(1, layout.workers), "training images")
+    with interruptible("jobs.lr_find"):
+        found = find(plan, data, sweep, layout, out, stages)
     write(out, {"data": options.data, "recipe": recipe.name, "seed": options.seed, **found})
     if found["problem"]:
         raise InputError(f"no learning rate suggested: {found['problem']} (see {out / PLOT})")

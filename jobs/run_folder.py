@@ -71,8 +71,8 @@ def run_folder(storage: str, name: str) -> Path:
     return Path(storage).expanduser().absolute() / name
 
 
-def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
-    """Claim the folder for a new run; InputError if it is taken, or its disk too full."""
+def check_new(folder: Path) -> None:
+    """InputError if the folder is another run's."""
     if folder.exists() and not (folder / RUN).exists():
         # Nobody has got further here than to write that file.
         clear_asides(folder)
@@ -85,19 +85,29 @@ def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
             f"run {folder.name!r} was begun in {folder}; "
             "add --resume to go on with it, or choose another --name"
         )
+
+
+def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
+    """Claim the folder for a new run; InputError if it is taken, or its disk too full."""
+    check_new(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < NEEDED_BYTES:
-            raise InputError(
-                f"--storage: {free / 2**20:.0f} MiB free in {folder}, a run needs "
-                f"{NEEDED_BYTES / 2**20:.0f} MiB for its checkpoints and model; free some, or "
-                "choose another --storage"
-            )
+        check_free(folder, "a run")
         text = json.dumps({**request.to_json(), "fingerprint": fingerprint}, indent=2) + "\n"
         write_whole(folder / RUN, text.encode())
     except OSError as error:
         raise InputError(f"--storage: can't write to {folder}: {error}") from error
+
+
+def check_free(folder: Path, what: str, runs: int = 1) -> None:
+    """InputError if the folder's disk has no room for the files of so many runs."""
+    free, needed = shutil.disk_usage(folder).free, runs * NEEDED_BYTES
+    if free < needed:
+        raise InputError(
+            f"--storage: {free / 2**20:.0f} MiB free in {folder}, {what} needs "
+            f"{needed / 2**20:.0f} MiB for checkpoints and models; free some, or choose another "
+            "--storage"
+        )
 
 
 def resume(folder: Path) -> tuple[RunRequest, str]:

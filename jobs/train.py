@@ -26,6 +26,7 @@ from jobs import run_folder as runs
 from jobs import storage
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
+from jobs.interruption import interruptible
 from jobs.ray_training import WorkerLayout, connected, fit_on_ray
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
@@ -165,7 +166,11 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         runs.begin(folder, request, fingerprint)
         if uri:
             storage.push(folder, uri)
-    with runs.held(folder) if uri is None else nullcontext():
+    go_on = ["--resume", "--storage", options.storage, "--name", folder.name]
+    if options.workers is not None:
+        go_on += ["--workers", options.workers]
+    held = runs.held(folder) if uri is None else nullcontext()
+    with interruptible("jobs.train", *go_on), held:
         # A run may have been killed after its last epoch, before its model was written.
         if uri or runs.epochs_done(folder) < request.recipe.epochs:
             if options.workers == 0:
@@ -251,7 +256,9 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     )
     kind = request.data.partition(":")[0]
     name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")
-    return request, _reach(options.storage, name, in_process=in_process), None
+    folder = _reach(options.storage, name, in_process=in_process)
+    runs.check_new(folder)  # before the data is read
+    return request, folder, None
 
 
 def _reach(place: str, name: str, *, in_process: bool) -> Path:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cifar_model.batch_plan import check_share
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.history import HISTORY, read_history
@@ -28,7 +26,7 @@ from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
 from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
-from jobs.job_server import STOPPED
+from jobs.interruption import interruptible
 from jobs.ray_training import MAX_FAILURES, WorkerLayout, room
 from jobs.run_folder import held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
@@ -121,13 +119,15 @@ def run(options: argparse.Namespace) -> Path:
     if search.train_limit is not None:
         dataset = limit_train(dataset, search.train_limit, seed=search.seed)
     data = split_for_training(dataset)
+    check_share(len(data.train), search.recipe.batch_size, layout.workers, "training images")
     classes = len(dataset.class_names)
     if not options.resume:
         begin(folder, search)
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
     stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
-    with resumable(folder), held(folder):
+    go_on = ["--resume", "--storage", folder.parent, "--name", folder.name]
+    with interruptible("jobs.tune", *go_on), held(folder):
         with ray_cluster(worker_output=False) as cluster:
             import ray
 
@@ -170,21 +170,6 @@ def lr_dimension(search: Search) -> Dimension:
     assert search.lr is not None
     factor = 10**search.decades
     return band("--lr", LR, search.lr / factor, search.lr * factor, log=True)
-
-
-@contextmanager
-def resumable(folder: Path) -> Iterator[None]:
-    """Around a search: Ctrl-C or SIGTERM ends it in a line that says how to go on, and status 130.
-
-    It may end anywhere, as if killed; what it had on record is enough to resume.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):  # of SIGTERM, and in a range test of Ctrl-C, Ray exits
-        words = ["--resume", "--storage", str(folder.parent), "--name", folder.name]
-        command = f"python -m jobs.tune {shlex.join(words)}"
-        print(f"jobs.tune: interrupted; to go on: {command}", file=sys.stderr)
-        raise SystemExit(STOPPED) from None
 
 
 def share(

@@ -16,7 +16,7 @@ from cifar_model.files import write_whole
 from cifar_model.recipe import Recipe, default_recipe, from_json, load_recipe
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
-from jobs.run_folder import run_folder
+from jobs.run_folder import check_free, run_folder
 from jobs.search_space import LR, band
 from jobs.storage import is_uri
 from jobs.tune_report import REPORT
@@ -152,7 +152,7 @@ def given_band(text: str) -> tuple[float, float]:
 
 
 def begin(folder: Path, search: Search) -> None:
-    """Claim the folder for a new search."""
+    """Claim the folder for a new search; InputError if it is taken, or its disk too full."""
     if folder.exists() and any(folder.iterdir()):
         raise InputError(
             f"{folder} is there already; add --resume to go on with a search, "
@@ -160,6 +160,7 @@ def begin(folder: Path, search: Search) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_free(folder, f"a search of {search.trials} trials", search.trials)
         write_request(folder, search)
     except OSError as error:
         raise InputError(f"--storage: can't write to {folder}: {error}") from error

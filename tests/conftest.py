@@ -152,7 +152,11 @@ def run_server() -> Callable[[ASGIApp], AbstractContextManager[str]]:
 
 @contextmanager
 def _run_server(app: ASGIApp) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    # An open page holds a stream that would never end.
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

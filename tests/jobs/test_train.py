@@ -123,22 +123,30 @@ def test_one_ray_worker_has_the_losses_of_a_run_without_ray(ray_cluster, tmp_pat
         assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.faults)])
-def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, workers):
+def test_a_run_that_was_killed_or_interrupted_goes_on_from_its_last_checkpoint(
+    tmp_path, workers, how
+):
     what = [*SMALL, "--epochs", "4", "--workers", workers, "--storage", tmp_path, "--name", "k"]
     history = tmp_path / "k" / "history.csv"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs.train", *map(str, what)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs.train", *map(str, what)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
     deadline = time.monotonic() + 240
     while len(read_history(history)) < 2 and time.monotonic() < deadline:
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(how)
+    process.wait(60)
+    if how == signal.SIGINT:
+        last = (tmp_path / "errors").read_text().splitlines()[-1]
+        assert process.returncode == 130
+        assert last.startswith("jobs.train: interrupted; to go on: python -m jobs.train --resume")
     before = read_history(history)
     assert 2 <= len(before) < 4
 

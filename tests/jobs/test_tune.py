@@ -86,15 +86,6 @@ def test_how_many_trials_run_at_a_time(monkeypatch):
     assert tune.share([{}], alone, Search(recipe))[0] == 1
 
 
-@pytest.mark.parametrize("how", [KeyboardInterrupt(), SystemExit(15), SystemExit(0)])
-def test_an_interrupted_search_says_how_to_go_on(tmp_path, capsys, how):
-    with pytest.raises(SystemExit) as stop, tune.resumable(tmp_path / "s"):
-        raise how
-    lines = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 130 and len(lines) == 1
-    assert f"python -m jobs.tune --resume --storage {tmp_path} --name s" in lines[0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,0 +1,25 @@
+"""Ctrl-C and SIGTERM: a command ends in one line that says how to go on, and status 130."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs.job_server import STOPPED
+
+
+@contextmanager
+def interruptible(command: str, *go_on: object) -> Iterator[None]:
+    """Around a command's work, which may end anywhere, as if killed: what is on record is enough.
+
+    command: such as jobs.train.
+    go_on: the words after it with which it goes on; none where it would begin anew.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):  # Lightning and Ray Train turn the one into the other
+        words = f"; to go on: python -m {command} {shlex.join(map(str, go_on))}" if go_on else ""
+        print(f"{command}: interrupted{words}", file=sys.stderr)
+        raise SystemExit(STOPPED) from None

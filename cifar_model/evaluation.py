@@ -24,7 +24,7 @@ from cifar_model.dataset import LabelledImages
 from cifar_model.files import new_folder
 from cifar_model.history import EpochRecord
 from cifar_model.predictor import Predictor, softmax
-from cifar_model.tta import mirrored, mirrors_help, unsure
+from cifar_model.tta import mirrored, mirrors_help, sure_from, unsure
 
 BATCH = 256  # images a forward pass
 
@@ -37,6 +37,7 @@ class Evaluation:
     labels: NDArray[np.int64]  # (N,)
     logits: NDArray[np.float32]  # (N, K)
     mirrored_logits: NDArray[np.float32] | None = None  # (N, K) of the mirror images
+    sure: float = 1.0  # of `tta.sure_from`
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
@@ -64,7 +65,9 @@ class Evaluation:
     @property
     def reexamined(self) -> float | None:
         """Share of the images that `tta.unsure` picks, if the mirror images are there."""
-        return None if self.mirrored_logits is None else float(unsure(self.probabilities).mean())
+        if self.mirrored_logits is None:
+            return None
+        return float(unsure(self.probabilities, self.sure).mean())
 
     @property
     def tta_auto_accuracy(self) -> float | None:
@@ -72,7 +75,7 @@ class Evaluation:
         if self.mirrored_logits is None:
             return None
         averaged = (self.logits + self.mirrored_logits).argmax(axis=1)
-        predicted = np.where(unsure(self.probabilities), averaged, self.predicted)
+        predicted = np.where(unsure(self.probabilities, self.sure), averaged, self.predicted)
         return float((predicted == self.labels).mean())
 
     @property
@@ -139,6 +142,7 @@ def evaluate(
         test.labels,
         np.concatenate(plain),
         np.concatenate(mirror_images) if mirrors else None,
+        sure_from(predictor.config.recipe, len(predictor.class_names)),
     )
 
 

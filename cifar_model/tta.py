@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from cifar_model.recipe import Recipe
 
-# Pictures whose best class is less probable than this are looked at again. Mistakes are rare above.
-UNSURE_BELOW = 0.9
+SURE = 0.9  # of the probability that the model was taught to give the right class
 
 
 def mirrors_help(recipe: Recipe) -> bool:
@@ -25,6 +24,14 @@ def mirrored(squares_BSS3: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(squares_BSS3[:, :, ::-1])
 
 
-def unsure(probabilities_BK: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(B,): which pictures `auto` looks at again."""
-    return probabilities_BK.max(axis=1) < UNSURE_BELOW
+def sure_from(recipe: Recipe, num_classes: int) -> float:
+    """How probable a picture's best class must be for `auto` to leave it at one look.
+
+    With label smoothing e the right one of K classes was taught as 1 - e + e / K, not as 1.
+    """
+    return SURE * (1 - recipe.label_smoothing * (num_classes - 1) / num_classes)
+
+
+def unsure(probabilities_BK: NDArray[np.float32], sure: float) -> NDArray[np.bool_]:
+    """(B,): which pictures `auto` looks at again, where `sure` is of `sure_from`."""
+    return probabilities_BK.max(axis=1) < sure

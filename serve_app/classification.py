@@ -10,7 +10,7 @@ from fastapi import FastAPI, Query, Request, Response
 from numpy.typing import NDArray
 
 from cifar_model.predictor import softmax
-from cifar_model.tta import UNSURE_BELOW, mirrored, mirrors_help, unsure
+from cifar_model.tta import SURE, mirrored, mirrors_help, sure_from, unsure
 from serve_app.answers import top_predictions
 from serve_app.backends import Backend
 from serve_app.decoding import Framed, framed_or_raise
@@ -28,9 +28,10 @@ Threshold = Annotated[
 Tta = Annotated[
     Literal["none", "auto"],
     Query(
-        description="`auto`: average with the mirror image where the best class is less probable "
-        f"than {UNSURE_BELOW}, if mirror images belong to what the model was trained on; "
-        "`/v1/models` has its accuracy on the test set beside the plain one"
+        description="`auto`: average with the mirror image where the best class has less than "
+        f"{SURE} of the probability that the model was taught to give the right one, if mirror "
+        "images belong to what it was trained on; `/v1/models` has its accuracy on the test set "
+        "beside the plain one"
     ),
 ]
 
@@ -61,8 +62,9 @@ def add_classification(api: FastAPI, backend: Backend) -> None:
         if len(uploads) == 1:
             framed_or_raise(uploads[0].found)
         squares = [u.found.square for u in uploads if isinstance(u.found, Framed)]
-        examine = tta == "auto" and mirrors_help(config.recipe)
-        probabilities, again = await probabilities_of(backend, name, squares, examine)
+        twice = tta == "auto" and mirrors_help(config.recipe)
+        sure = sure_from(config.recipe, len(config.class_names)) if twice else 0.0
+        probabilities, again = await probabilities_of(backend, name, squares, sure)
         check_unchanged(backend, name, config)
         answers = iter(
             {
@@ -83,18 +85,18 @@ def add_classification(api: FastAPI, backend: Backend) -> None:
 
 
 async def probabilities_of(
-    backend: Backend, model: str, squares: Sequence[NDArray[np.uint8]], examine: bool
+    backend: Backend, model: str, squares: Sequence[NDArray[np.uint8]], sure: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Probabilities (B, K) of squares, and which of them (B,) were looked at twice.
 
-    examine: average the unsure ones with their mirror images.
+    sure: those whose best class is less probable are averaged with their mirror images.
     """
     if not squares:
         return np.zeros((0, 0), np.float32), np.zeros(0, np.bool_)
     batch = np.stack(squares)
     logits = await backend.logits(batch, model=model)
     probabilities = softmax(logits)
-    again = unsure(probabilities) if examine else np.zeros(len(batch), np.bool_)
+    again = unsure(probabilities, sure)
     if again.any():
         mirror = await backend.logits(mirrored(batch[again]), model=model)
         probabilities = probabilities.copy()

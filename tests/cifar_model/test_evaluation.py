@@ -93,7 +93,7 @@ def test_a_real_reports_pictures_can_be_opened(digits_model):
 
 def test_only_the_unsure_images_are_looked_at_twice(evaluation):
     other = np.random.default_rng(2).normal(size=(80, 4)).astype(np.float32)
-    both = replace(evaluation, mirrored_logits=other)
+    both = replace(evaluation, mirrored_logits=other, sure=0.9)
     sure = evaluation.probabilities.max(axis=1) >= 0.9
     assert 0 < sure.sum() < 80
     expected = np.where(sure, evaluation.predicted, (evaluation.logits + other).argmax(axis=1))

@@ -5,9 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
-from cifar_model import tta
 from cifar_model.model_folder import BUILT_IN
 from cifar_model.predictor import Predictor, softmax
+from cifar_model.recipe import fast, seed
+from cifar_model.tta import sure_from
 from serve_app.backends import InProcess
 from serve_app.classification import probabilities_of
 
@@ -17,17 +18,21 @@ def predictor():
     return Predictor.load(BUILT_IN)
 
 
-def test_the_unsure_are_averaged_with_their_mirror_images(predictor, monkeypatch):
+def test_the_unsure_are_averaged_with_their_mirror_images(predictor):
     squares = list(np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8))
     logits = predictor.logits(np.stack(squares))
     # Noise leaves the model unsure; call the surer half sure.
     bound = float(np.median(softmax(logits).max(axis=1)))
-    monkeypatch.setattr(tta, "UNSURE_BELOW", bound)
     backend = InProcess({"model": predictor})
-    found, again = asyncio.run(probabilities_of(backend, "model", squares, True))
+    found, again = asyncio.run(probabilities_of(backend, "model", squares, bound))
     assert (again == (softmax(logits).max(axis=1) < bound)).all()
     assert again.sum() == 10
     mirror = predictor.logits(np.stack(squares)[:, :, ::-1])
     averaged = softmax((logits + mirror) / 2)
     expected = np.where(again[:, None], averaged, softmax(logits))
     np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_what_counts_as_sure_is_what_label_smoothing_left_of_it():
+    assert sure_from(seed(), 10) == pytest.approx(0.9)
+    assert sure_from(fast(), 10) == pytest.approx(0.9 * 0.82)

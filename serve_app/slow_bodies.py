@@ -3,7 +3,8 @@
 RAY_CIFAR_BODY_SECONDS  how long it may take (default 30)
 
 Where more than `MAX_ARRIVING` are on their way to a replica, the one that has been longest makes
-way for the newest, with a 503: many who send a byte a second keep nobody else out.
+way for the newest, with a 503: many who send a byte a second keep nobody else out. So it is where
+bodies together, those that are being answered included, have more than `MOST_BYTES`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 SETTING = "RAY_CIFAR_BODY_SECONDS"
 BODY_SECONDS = 30.0  # for 10 MiB: 350 KB a second
 MAX_ARRIVING = 256
+MOST_BYTES = 256 * 2**20  # of bodies in a replica: 25 of the largest
 
 
 def read_body_seconds(environment: Mapping[str, str] = os.environ) -> float:
@@ -29,9 +31,14 @@ def read_body_seconds(environment: Mapping[str, str] = os.environ) -> float:
     return positive_number(environment, SETTING, "a number of seconds") or BODY_SECONDS
 
 
-def install_body_deadline(api: FastAPI, seconds: float, most: int = MAX_ARRIVING) -> None:
-    """Answer 408 to requests whose body is not there after `seconds`, or 503 beyond `most`."""
-    api.add_middleware(BodyDeadline, seconds=seconds, most=most)
+def install_body_deadline(
+    api: FastAPI, seconds: float, most: int = MAX_ARRIVING, most_bytes: int = MOST_BYTES
+) -> None:
+    """Answer 408 to requests whose body is not there after `seconds`.
+
+    503 where more than `most` are on their way, or hold more than `most_bytes` together.
+    """
+    api.add_middleware(BodyDeadline, seconds=seconds, most=most, most_bytes=most_bytes)
 
 
 class BodyDeadline:
@@ -40,8 +47,9 @@ class BodyDeadline:
     One timer looks after all requests: a timeout of its own for each would take 20 microseconds.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, most: int) -> None:
-        self.app, self.seconds, self.most = app, seconds, most
+    def __init__(self, app: ASGIApp, seconds: float, most: int, most_bytes: int) -> None:
+        self.app, self.seconds, self.most, self.most_bytes = app, seconds, most, most_bytes
+        self._bytes = 0  # of all bodies, until their request is answered
         self._waiting: dict[asyncio.Task[Any], float] = {}  # for a body, until when
         self._given_up: dict[asyncio.Task[Any], Problem] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -70,6 +78,18 @@ class BodyDeadline:
         finally:
             del self._waiting[task]
             self._given_up.pop(task, None)
+
+    def _hold(self, size: int, own: int) -> int:
+        """Room for so many more bytes of a body that has `own` here; `Problem` if there is none."""
+        if own < self._bytes > self.most_bytes - size:
+            words = f"bodies of {self._bytes:,} bytes are here, this one for longest; try again"
+            problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+            others = self._left()
+            if not others:
+                raise problem
+            self._give_up(min(others, key=self._waiting.__getitem__), problem)
+        self._bytes += size
+        return size
 
     def _left(self) -> list[asyncio.Task[Any]]:
         """Those that wait and were not given up."""
@@ -100,13 +120,15 @@ class BodyDeadline:
         deadline = asyncio.get_running_loop().time() + self.seconds
         whole = started = False
         late: Problem | None = None
+        held = 0
 
         async def receive_in_time() -> Message:
-            nonlocal whole, late
+            nonlocal whole, late, held
             if whole:  # what comes now is the end of the connection, whenever that is
                 return await receive()
             try:
                 message = await self._receive(receive, deadline)
+                held += self._hold(len(message.get("body", b"")), held)
             except Problem as problem:
                 late = problem
                 raise
@@ -125,6 +147,8 @@ class BodyDeadline:
         except Exception:
             if not late:
                 raise
+        finally:
+            self._bytes -= held
         if late and not started:
             response = problem_response(late, scope["path"])
             response.headers["Connection"] = "close"

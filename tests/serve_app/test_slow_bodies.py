@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from cifar_model.errors import InputError
 from serve_app.slow_bodies import BODY_SECONDS, install_body_deadline, read_body_seconds
 
-SECONDS, MOST = 1.0, 8
+SECONDS, MOST, MOST_BYTES = 1.0, 8, 1000
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def address() -> Iterator[tuple[str, int]]:
         app.post("/count")(count)
     api.post("/stream")(stream)
     api.mount("/page", page)
-    install_body_deadline(api, SECONDS, MOST)
+    install_body_deadline(api, SECONDS, MOST, MOST_BYTES)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(api, log_level="error"))
@@ -106,6 +106,21 @@ def test_bodies_that_stop_keep_nobody_out(address):
             refused = connection.recv(65536)
             assert refused.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in refused
         assert stopped[-1].recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_of_bodies_that_are_too_much_together_the_oldest_makes_way(address):
+    head = b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 700\r\n\r\n"
+    with socket.create_connection(address) as first:
+        first.sendall(head + b"a" * 600)
+        time.sleep(SECONDS / 10)
+        assert post(address, "/count", [b"b" * 300], 0).startswith(b"HTTP/1.1 200 ")
+        assert post(address, "/count", [b"b" * 500], 0).startswith(b"HTTP/1.1 200 ")
+        refused = first.recv(65536)
+        assert refused.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in refused
+
+
+def test_a_body_alone_may_have_any_size(address):
+    assert post(address, "/count", [b"b" * 2 * MOST_BYTES], 0).startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_answer_may_take_longer_than_the_body(address):

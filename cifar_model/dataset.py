@@ -170,22 +170,26 @@ def check_labels(
 
 
 def stratified_split(
-    labels: NDArray[np.int64], size: int, *, seed: int
+    labels: NDArray[np.int64], size: int, *, seed: int, left: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the rest and of a part of `size` images that keeps the class shares, both sorted.
 
-    Each class gives its share, rounded by largest remainder, and at least one image stays on each
-    side where a class has two or more.
+    Each class gives its share, rounded by largest remainder, and at least one image where it has
+    two or more.
+
+    left: so many of each class stay behind.
     """
     rng = np.random.default_rng(seed)
     classes, counts = np.unique(labels, return_counts=True)
     exact = counts * (size / len(labels))
-    quota = np.clip(np.floor(exact).astype(np.int64), (counts > 1).astype(np.int64), counts - 1)
+    quota = np.clip(np.floor(exact).astype(np.int64), (counts > 1).astype(np.int64), counts - left)
     order = np.argsort(np.floor(exact) - exact, kind="stable")
     for position in np.resize(order, len(order) * 2):
         if quota.sum() >= size:
             break
-        quota[position] += quota[position] < counts[position] - 1
+        quota[position] += quota[position] < counts[position] - left
+    while quota.sum() > size and quota.max() > 1:  # the least of rare classes was too much
+        quota[quota.argmax()] -= 1
     part = np.concatenate(
         [
             rng.permutation(np.flatnonzero(labels == c))[:n]
@@ -206,7 +210,7 @@ def limit_train(dataset: Source, limit: int, *, seed: int) -> Source:
         )
     if limit == len(dataset.train):
         return dataset
-    _, kept = stratified_split(dataset.train.labels, limit, seed=seed)
+    _, kept = stratified_split(dataset.train.labels, limit, seed=seed, left=0)
     return replace(dataset, train=dataset.train.take(kept))  # type: ignore[arg-type]  # its own kind
 
 

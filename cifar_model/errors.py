@@ -20,14 +20,20 @@ class TrainingDiverged(InputError):
     """The loss is no longer a number; the same recipe would diverge again."""
 
 
+INTERRUPTED = 130  # the exit status of what Ctrl-C ended
+
+
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
     """Around a command's work: an `InputError` becomes one line on stderr and exit status 2.
 
-    A full disk likewise.
+    A full disk likewise; Ctrl-C becomes one line and exit status 130.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except InputError as error:
         print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None

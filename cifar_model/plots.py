@@ -95,7 +95,7 @@ def range_test(
         axes.plot(suggestion, at, "o", color=VAL_COLOUR, label=f"suggested: {suggestion:.3g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats)", title="Range test")
     # A diverging end would flatten all that matters.
-    low, high = float(smoothed.min()), float(smoothed[: len(smoothed) // 3].max())
+    low, high = float(smoothed.min()), float(smoothed[: max(1, len(smoothed) // 3)].max())
     axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

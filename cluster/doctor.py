@@ -2,8 +2,8 @@
 
 python -m cluster.doctor --storage s3://bucket/runs
 
-Checks the address, the token, the versions of Ray and Python, the nodes' CPUs, GPUs and free disk,
-and with --storage that every node can write there and read what the others wrote.
+Checks the address, the token, Ray's version, the nodes' CPUs, GPUs and free disk; with --storage
+Python's version too, and that every node can write there and read what the others wrote.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def examine(address: str, storage: str | None) -> Iterator[Finding]:
     nodes = requests.get(f"{address}/nodes?view=summary", headers=headers, timeout=30).json()
     yield from node_findings(nodes["data"]["summary"])
     if storage:
-        yield probe(address, storage)
+        yield from probe(address, storage)
 
 
 def auth_headers() -> dict[str, str]:
@@ -135,12 +135,14 @@ def node_findings(nodes: Sequence[dict[str, Any]]) -> Iterator[Finding]:
     """What each node has, and whether its disk has room."""
     gpus = 0
     for node in nodes:
-        resources = node.get("raylet", {}).get("resourcesTotal", {})
+        raylet = node.get("raylet", {})
+        if raylet.get("state") == "DEAD":
+            continue  # the dashboard remembers it; an autoscaler has many such
+        resources = raylet.get("resourcesTotal", {})
         gpus += int(resources.get("GPU", 0))
         name = f"node {node.get('hostname')} {node.get('ip')}"
         found = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-        python = ".".join(platform.python_version_tuple()[:2])
-        yield Finding(True, f"{name}: {found} (Python {python} here)")
+        yield Finding(True, f"{name}: {found}")
         free = min((disk["free"] for disk in node.get("disk", {}).values()), default=None)
         if free is not None:
             yield Finding(
@@ -153,7 +155,7 @@ def node_findings(nodes: Sequence[dict[str, Any]]) -> Iterator[Finding]:
         yield Finding(True, "no GPU now: training runs on CPUs until the autoscaler adds GPU nodes")
 
 
-def probe(address: str, storage: str) -> Finding:
+def probe(address: str, storage: str) -> Iterator[Finding]:
     """Have every node write to the storage and read what the others wrote."""
     from ray.job_submission import JobStatus, JobSubmissionClient
 
@@ -164,12 +166,13 @@ def probe(address: str, storage: str) -> Finding:
     try:
         job = client.submit_job(entrypoint=command)
     except RuntimeError as error:
-        return Finding(
+        yield Finding(
             False,
             f"jobs: {' '.join(str(error).split())}",
             "a head that has just started needs some seconds; if it stays so, see "
             "dashboard_agent.log on the head: another Ray may hold its port",
         )
+        return
     deadline = time.monotonic() + PROBE_SECONDS
     while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
         time.sleep(1)
@@ -177,10 +180,19 @@ def probe(address: str, storage: str) -> Finding:
     lines = [line for line in logs.splitlines() if line.startswith("PROBE ")]
     if client.get_job_status(job) != JobStatus.SUCCEEDED or not lines:
         last = (logs.strip().splitlines() or ["no output"])[-1]
-        return Finding(False, f"storage {storage}: the probe failed: {last}", f"see job {job}")
+        yield Finding(False, f"storage {storage}: the probe failed: {last}", f"see job {job}")
+        return
     result = json.loads(lines[-1].removeprefix("PROBE "))
+    here = platform.python_version_tuple()[:2]
+    others = {tuple(version) for version in result["pythons"]} - {here}
+    yield Finding(
+        not others,
+        f"Python {'.'.join(here)} here"
+        + "".join(f", {'.'.join(version)} on a node" for version in sorted(others)),
+        "use the image made from this commit on all nodes, and its Python here",
+    )
     failures = "; ".join(f"{node}: {wrong}" for node, wrong in result["failures"].items())
-    return Finding(
+    yield Finding(
         not failures,
         f"storage {storage}: "
         + (failures or f"{result['nodes']} node(s) write there and read what the others wrote"),

@@ -4,6 +4,7 @@ It stands alone: its text is the job's command, so that the nodes need nothing b
 """
 
 import json
+import platform
 import sys
 import uuid
 
@@ -12,11 +13,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 @ray.remote(num_cpus=0)
-def visit(uri: str, marks: list[str], own: str) -> str:
-    """Read the marks of the nodes before, leave one's own; "" or what went wrong."""
-    from pyarrow import fs
+def visit(uri: str, marks: list[str], own: str) -> tuple[str, list[str]]:
+    """Read the marks of the nodes before, leave one's own.
 
+    Returns "" or what went wrong, and Python's major and minor version.
+    """
+    python = list(platform.python_version_tuple()[:2])
     try:
+        from pyarrow import fs
+
         where, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
         for mark in marks:
             with where.open_input_stream(f"{path}/{mark}") as file:
@@ -25,8 +30,8 @@ def visit(uri: str, marks: list[str], own: str) -> str:
         with where.open_output_stream(f"{path}/{own}") as file:
             file.write(own.encode())
     except Exception as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    return ""
+        return f"{type(error).__name__}: {error}".splitlines()[0], python
+    return "", python
 
 
 @ray.remote(num_cpus=0)
@@ -43,10 +48,12 @@ ray.init(log_to_driver=False, logging_level="ERROR")
 marks: list[str] = []
 left = []  # the marks, each with the node that left it: others may not reach it
 failures = {}
+pythons = []
 for node in (node for node in ray.nodes() if node["Alive"]):
     there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     own = f".doctor-{uuid.uuid4().hex}"
-    wrong = ray.get(visit.options(scheduling_strategy=there).remote(uri, marks, own))
+    wrong, python = ray.get(visit.options(scheduling_strategy=there).remote(uri, marks, own))
+    pythons.append(python)
     if wrong:
         failures[node["NodeManagerHostname"] + " " + node["NodeManagerAddress"]] = wrong
     else:
@@ -54,4 +61,5 @@ for node in (node for node in ray.nodes() if node["Alive"]):
         left.append((there, own))
 for there, own in left:
     ray.get(sweep.options(scheduling_strategy=there).remote(uri, own))
-print("PROBE " + json.dumps({"nodes": len(marks) + len(failures), "failures": failures}))
+found = {"nodes": len(pythons), "pythons": pythons, "failures": failures}
+print("PROBE " + json.dumps(found))

@@ -6,6 +6,7 @@ or from Kubernetes secrets.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,8 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "131072",
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers:middlewares",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -73,5 +76,7 @@ def placeholders() -> dict[str, str]:
     texts["RAY_VERSION"] = pinned("ray")
     texts["TORCH_VERSION"] = pinned("torch")
     texts["TORCHVISION_VERSION"] = pinned("torchvision")
-    texts["RAY_EXPORTS"] = " ".join(f"{k}={v}" for k, v in RAY_ENVIRONMENT.items())
+    texts["RAY_EXPORTS"] = " ".join(
+        f"{name}={shlex.quote(value)}" for name, value in RAY_ENVIRONMENT.items()
+    )
     return texts

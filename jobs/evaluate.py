@@ -22,6 +22,8 @@ from cifar_model.sources import SOURCES, load_test_set
 from cifar_model.weights import WEIGHTS
 from jobs import storage
 
+REPORT_FILE = "report.json"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
@@ -83,6 +85,8 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     folder = out or model / REPORT
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists; add --overwrite to replace it, or choose another --out")
+    if folder.exists() and not is_report(folder):
+        raise InputError(f"{folder} is there and no report; choose another --out")
     if not os.access(_first_existing(folder), os.W_OK):
         raise InputError(f"can't write to {folder}; choose another place with --out")
     spec = data or config.data.source
@@ -114,7 +118,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
             metrics["test_tta_auto_accuracy"] = evaluation.tta_auto_accuracy
             metrics["test_tta_auto_reexamined"] = evaluation.reexamined
         update_metrics(model, metrics)
-    summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    summary = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     flip = summary["flip_accuracy"]
     averaged = "" if flip is None else f" ({flip:.2%} averaged with the mirror image)"
     print(
@@ -123,6 +127,11 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
         f"{summary['misclassified']:,} misclassified"
     )
     return folder
+
+
+def is_report(path: Path) -> bool:
+    """Whether a report may take its place: a folder that is one, or empty."""
+    return path.is_dir() and ((path / REPORT_FILE).is_file() or not any(path.iterdir()))
 
 
 def check_classes(config: ModelConfig, dataset: TestSet) -> None:

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cifar_model.errors import InputError
+from cifar_model.errors import INTERRUPTED, InputError
 from jobs.connection import API_SERVER, TOKEN_REMEDY
 
-STOPPED = 130  # exit code of a stopped job, as of a command that Ctrl-C ended
 FAILED = 1  # of a job that ended without an exit code of its own
 STOP_WAIT_S = 60
 # Read by Ray's job supervisor: SIGINT lets Ray Train end between two reports, and the last
@@ -119,7 +118,7 @@ def wait(client: Any, job: str) -> int:
         return 0
     if info.status == JobStatus.STOPPED:
         print(f"job {job} was stopped", file=sys.stderr)
-        return STOPPED
+        return INTERRUPTED
     if info.driver_exit_code:
         # A driver that a signal killed has a negative code, or 128 + the signal by way of a shell.
         code = int(info.driver_exit_code)

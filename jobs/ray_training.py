@@ -7,6 +7,7 @@ The driver imports no PyTorch: it only sends the plan and the data. Each worker 
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -303,10 +304,14 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
 
 def ray_placement(task: WorkerTask, callbacks: Sequence[Any] = ()) -> Placement:
     """How a Ray Train worker takes part in a run."""
+    import ray
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
     from cifar_model.training import Placement, quiet_lightning
 
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        # To a worker that has none Ray shows all GPUs of the node.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     quiet_lightning()
     # Some of Ray Train's loggers are out of reach of its own log level.
     logging.disable(logging.INFO)

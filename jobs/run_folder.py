@@ -7,7 +7,7 @@ startup.json        seconds from the command to the first step
 diverged.txt        why training ended early, if its loss became no number
 tensorboard/        the same for TensorBoard, and the learning rate
 checkpoint_*/       one of each of the last two epochs
-model/              the exported model; its being there means that the run has ended
+model/              the exported model; its config being there means that the run has ended
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
 from cifar_model.files import clear_asides, write_whole
+from cifar_model.model_config import CONFIG
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
@@ -71,12 +72,17 @@ def run_folder(storage: str, name: str) -> Path:
     return Path(storage).expanduser().absolute() / name
 
 
+def has_ended(folder: Path) -> bool:
+    """Whether the run's model is there, whole: at a URI its config comes last."""
+    return (folder / MODEL / CONFIG).is_file()
+
+
 def check_new(folder: Path) -> None:
     """InputError if the folder is another run's."""
     if folder.exists() and not (folder / RUN).exists():
         # Nobody has got further here than to write that file.
         clear_asides(folder)
-    if (folder / MODEL).exists():
+    if has_ended(folder):
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
         )
@@ -112,7 +118,7 @@ def check_free(folder: Path, what: str, runs: int = 1) -> None:
 
 def resume(folder: Path) -> tuple[RunRequest, str]:
     """What an unfinished run was asked for, and its data's fingerprint."""
-    if (folder / MODEL).exists():
+    if has_ended(folder):
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; nothing to resume"
         )
@@ -131,18 +137,28 @@ def resume(folder: Path) -> tuple[RunRequest, str]:
 
 
 def check_same(request: RunRequest, given: dict[str, Any]) -> None:
-    """InputError if an option given beside --resume asks for something else than the run's own."""
+    """InputError if an option given beside --resume asks for something else than the run's own.
+
+    given: fields of the request, or "epochs" and "batch_size" of its recipe.
+    """
     names = {field.name for field in fields(RunRequest)}
     for name, value in given.items():
-        own = request.recipe.epochs if name == "epochs" else getattr(request, name)
-        assert name in names or name == "epochs"
+        own = getattr(request if name in names else request.recipe, name)
         if value != own:
-            shown = value.name if isinstance(value, Recipe) else value
-            was = own.name if isinstance(own, Recipe) else own
+            shown, was = value, own
+            if isinstance(value, Recipe):
+                shown, was = value.name, own.name
+                if shown == was:
+                    name, was, shown = _first_difference(own, value)
             raise InputError(
                 f"--resume: the run has {name.replace('_', '-')} {was}, not {shown}; "
                 "leave the option out, or start a new run under another --name"
             )
+
+
+def _first_difference(own: Recipe, other: Recipe) -> tuple[str, Any, Any]:
+    mine, theirs = own.to_json(), other.to_json()
+    return next((name, mine[name], theirs[name]) for name in mine if mine[name] != theirs[name])
 
 
 @contextmanager

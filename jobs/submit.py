@@ -4,9 +4,9 @@
     python -m jobs.submit list | status JOB | logs JOB | stop JOB
 
 RAY_ADDRESS names the job server (http://HOST:8265). What follows `train`, `tune`, `lr_find`,
-`evaluate` or `serve` is that command's own. Local files and folders that --model, --recipe and --lr
-name travel with the job; data and storage must be where the cluster reaches them. The exit code is
-the job's own. Ctrl-C asks whether to stop the job or to leave it running.
+`evaluate` or `serve` is that command's own. Local files and folders that --model, --models,
+--recipe and --lr name travel with the job; data and storage must be where the cluster reaches them.
+The exit code is the job's own. Ctrl-C asks whether to stop the job or to leave it running.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cifar_model.errors import InputError, one_line_errors
+from cifar_model.errors import INTERRUPTED, InputError, one_line_errors
+from cifar_model.recipe import RECIPES
 from jobs import job_server
 from jobs.package import INPUTS, MAX_BYTES, PACKAGES, PINS, ROOT, package
 from jobs.storage import is_uri
 
 COMMANDS = {what: f"jobs.{what}" for what in PACKAGES} | {"serve": "serve_app"}
 QUESTIONS = ("status", "logs", "stop")
-TRAVELS = ("--model", "--recipe", "--lr")  # options whose local files go along
+TRAVELS = ("--model", "--models", "--recipe", "--lr")  # options whose local files go along
 # Where the results go: anywhere else they would lie in a folder that goes with the job.
 RESULTS = {"train": "--storage", "tune": "--storage", "lr_find": "--out", "evaluate": "--out"}
 TO_URIS = ("train",)  # what sends its results to object storage; others write to folders
@@ -191,7 +192,7 @@ def follow(client: Any, job: str) -> int:
             job_server.stop(client, job)
             return job_server.wait(client, job)
         print(f"Job {job} goes on: python -m jobs.submit logs {job}", flush=True)
-        return job_server.STOPPED
+        return INTERRUPTED
 
 
 def _wants_stop(job: str) -> bool:
@@ -211,8 +212,9 @@ def _take_along(rest: Sequence[str]) -> tuple[list[str], list[Path]]:
         name, equals, value = word.partition("=")
         if name not in TRAVELS or (not equals and place + 1 >= len(words)):
             continue
-        path = Path(value if equals else words[place + 1]).expanduser()
-        if not path.exists():
+        given = value if equals else words[place + 1]
+        path = Path(given).expanduser()
+        if not path.exists() or (name == "--recipe" and given in RECIPES):
             continue
         inputs.append(path.resolve())
         there = f"{INPUTS}/{path.resolve().name}"

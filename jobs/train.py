@@ -6,6 +6,7 @@ python -m jobs.train --data digits --recipe digits --workers 2 --storage runs --
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
@@ -26,7 +27,7 @@ from jobs import run_folder as runs
 from jobs import storage
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
-from jobs.interruption import interruptible
+from jobs.interruption import interruptible, layout_words
 from jobs.ray_training import WorkerLayout, connected, fit_on_ray
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
@@ -167,8 +168,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         if uri:
             storage.push(folder, uri)
     go_on = ["--resume", "--storage", options.storage, "--name", folder.name]
-    if options.workers is not None:
-        go_on += ["--workers", options.workers]
+    go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
     held = runs.held(folder) if uri is None else nullcontext()
     with interruptible("jobs.train", *go_on), held:
         # A run may have been killed after its last epoch, before its model was written.
@@ -192,6 +192,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     if uri is None:
         return model
     storage.push(model, storage.join(uri, runs.MODEL))
+    shutil.rmtree(checkpoint.parent.parent, ignore_errors=True)  # it was fetched to export from
     return storage.join(uri, runs.MODEL)
 
 
@@ -222,13 +223,15 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
     if options.resume:
         if options.name is None:
             raise InputError("--resume: say which run with --name")
-        if options.batch_size is not None:
-            raise InputError("--resume: the run keeps its batch size; leave --batch-size out")
         folder = _reach(options.storage, options.name, in_process=in_process)
         request, fingerprint = runs.resume(folder)
         if options.recipe is not None:
             recipe = load_recipe(options.recipe)
+            if options.batch_size is not None:
+                recipe = with_batch_size(recipe, options.batch_size)
             given["recipe"] = replace(recipe, epochs=request.recipe.epochs)
+        elif options.batch_size is not None:
+            given["batch_size"] = options.batch_size
         runs.check_same(request, given)
         if request.in_process != in_process:
             wanted = "--workers 0" if request.in_process else "--workers 1 or more"
@@ -270,6 +273,8 @@ def _reach(place: str, name: str, *, in_process: bool) -> Path:
                 f"--storage {place}: expected a folder; a run without Ray (--workers 0) stays here"
             )
         storage.pull(storage.join(place, name), folder)
+        if not runs.has_ended(folder):  # a part of a model, sent up by one who was killed
+            shutil.rmtree(folder / runs.MODEL, ignore_errors=True)
     return folder
 
 

@@ -26,7 +26,7 @@ from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
 from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
-from jobs.interruption import interruptible
+from jobs.interruption import interruptible, layout_words
 from jobs.ray_training import MAX_FAILURES, WorkerLayout, room
 from jobs.run_folder import held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
@@ -127,6 +127,7 @@ def run(options: argparse.Namespace) -> Path:
         os.environ.setdefault(name, value)
     stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
     go_on = ["--resume", "--storage", folder.parent, "--name", folder.name]
+    go_on += layout_words(options, "workers", "cpus_per_worker", "gpus_per_worker")
     with interruptible("jobs.tune", *go_on), held(folder):
         with ray_cluster(worker_output=False) as cluster:
             import ray

@@ -14,7 +14,6 @@ without keys and without that header, all callers share one rate. Each replica c
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import math
@@ -201,7 +200,7 @@ def _presented(scope: Scope) -> str:
             if scheme.lower() == "basic":
                 try:
                     decoded = base64.b64decode(rest, validate=True)
-                except binascii.Error:
+                except ValueError:  # binascii.Error is one; characters beyond ASCII are another
                     return ""
                 return decoded.decode("utf-8", "replace").partition(":")[2]
     return ""

@@ -13,7 +13,8 @@ MAX_IMAGES = 64  # in one request
 
 OutputName = Literal["probabilities", "logits", "labels"]
 OUTPUTS: tuple[OutputName, ...] = ("probabilities", "logits", "labels")
-Side = Annotated[int, Field(ge=1)]
+LARGEST = 2**31  # numbers beyond it are no sizes of anything that fits into a request
+Side = Annotated[int, Field(ge=1, le=LARGEST)]
 
 _BYTE = {"type": "integer", "minimum": 0, "maximum": 255}
 _DATA = {
@@ -50,7 +51,7 @@ class InputParameters(_Strict):
     model_config = ConfigDict(strict=True, extra="allow")
 
     binary_data_size: int | None = Field(
-        default=None, ge=0, description="bytes of this tensor, which follow the JSON"
+        default=None, ge=0, le=LARGEST, description="bytes of this tensor, which follow the JSON"
     )
 
 

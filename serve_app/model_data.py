@@ -9,6 +9,7 @@ import os
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
 from cifar_model.dataset import ImageDataset
 from cifar_model.download import ARCHIVE, cache_folder
@@ -42,7 +43,15 @@ def why_unreadable(config: ModelConfig) -> str | None:
     )
 
 
-@lru_cache(maxsize=1)
 def read_data(source: str, image_size: int) -> ImageDataset:
     """The data set; the one read last is kept in memory. InputError if it can't be used."""
+    with _ONE_READS:
+        return _read(source, image_size)
+
+
+@lru_cache(maxsize=1)
+def _read(source: str, image_size: int) -> ImageDataset:
     return load_source(source, image_size=image_size)
+
+
+_ONE_READS = Lock()  # whoever asks meanwhile gets what that one has read

@@ -1,29 +1,50 @@
-"""Where the page keeps uploads and answers for a day, and what an earlier, killed page left there.
+"""Where the page keeps uploads and answers for a day, and what nobody else would remove from there.
 
-Gradio deletes its own files once they are a day old, but knows only of those it wrote itself.
+Gradio deletes its own files once they are a day old, but knows neither of those of an earlier page
+that was killed nor of uploads that were broken off.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+import threading
 import time
 from pathlib import Path
 
-DAY_S = 24 * 3600.0
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
 _NAME = "GRADIO_TEMP_DIR"
 
 
 def own_cache() -> None:
-    """Give the page a folder of its own, swept; before Gradio is imported, which reads its name.
+    """Give the page a folder of its own, swept each hour. Before Gradio, which reads its name, is
+    imported.
 
     A folder that the environment names is used as it is, for others may keep files there.
     """
     if _NAME in os.environ:
         return
     folder = Path(tempfile.gettempdir()) / f"ray-cifar-page-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    except OSError:
+        ours = False
+    if not ours:  # somebody else was there before us
+        folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+    folder.chmod(0o700)
     os.environ[_NAME] = str(folder)
     sweep(folder)
+    threading.Thread(target=_sweep_for_ever, args=(folder,), name="sweep", daemon=True).start()
+
+
+def _sweep_for_ever(folder: Path) -> None:
+    while True:
+        time.sleep(HOUR_S)
+        sweep(folder)
 
 
 def sweep(folder: Path) -> None:

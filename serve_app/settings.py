@@ -19,6 +19,10 @@ SERVE_SETTINGS = {
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # The third failed check replaces a proxy that died: after 3 s and not after 30.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    # What clients may not tell Serve itself; see there.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers:middlewares",
+    # A request's line is in the log when it is answered, and not a thousand requests later.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # Ctrl-C on a local server need not wait 30 s for a load balancer elsewhere to notice.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
 }

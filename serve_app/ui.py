@@ -12,6 +12,8 @@ from serve_app.backends import Backend
 from serve_app.images import MAX_BYTES
 from serve_app.models import find_model, model_names
 from serve_app.no_fetching import forbid_fetching
+from serve_app.page_guard import guarded
+from serve_app.sliders import take_empty_sliders
 from serve_app.tabs.classify import classify_tab
 from serve_app.tabs.data import data_tab
 from serve_app.tabs.messages import messages
@@ -56,6 +58,7 @@ def page_options() -> dict[str, Any]:
         # What visitors did is recorded nowhere.
         "run_history": False,
         "footer_links": ["api", "gradio", "settings"],
+        "app_kwargs": guarded(),
     }
 
 
@@ -65,6 +68,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
     folders: name -> model folder, whose card, history and report the page shows.
     """
     forbid_fetching()
+    take_empty_sliders()
     names = model_names(backend)
 
     def describe(model_name: str) -> str:
@@ -103,5 +107,6 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
         model.change(describe, model, heading, api_name="describe")
         blocks.load(choices, None, model, api_visibility="private")
         gr.api(models, api_name="models")
-    blocks.queue(max_size=256, default_concurrency_limit=16)
+    # Past the queue there would be no bound, and an error of a visitor's a 500.
+    blocks.queue(max_size=256, default_concurrency_limit=16, api_open=False)
     return blocks

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from cifar_model.framing import Picture
@@ -84,7 +84,7 @@ async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
     """Names and contents of a request's files."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        async with request.form(max_files=MAX_PICTURES, max_fields=8) as form:
+        async with _form(request) as form:
             parts = form.getlist("file")
             if not parts or not all(isinstance(part, UploadFile) for part in parts):
                 raise Problem(400, "missing_file", "the form has no file field named 'file'")
@@ -92,7 +92,7 @@ async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
                 words = f"{len(parts)} fields named 'file'; at most {most}"
                 raise Problem(422, "too_many_files", words)
             return [
-                (part.filename or "", await part.read())
+                (_text(part.filename or ""), await part.read())
                 for part in parts
                 if isinstance(part, UploadFile)
             ]
@@ -104,3 +104,20 @@ async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
         f"content type {kind}: send multipart/form-data with a field 'file', "
         "or the bytes of a picture as image/png, image/jpeg or image/webp",
     )
+
+
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    try:
+        form = await request.form(max_files=MAX_PICTURES, max_fields=8)
+    except UnicodeError as error:  # the form may name a charset of its own
+        raise Problem(400, "invalid_form", f"the form's names can't be read: {error}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def _text(name: str) -> str:
+    """A file's name as JSON can have it: some charsets bring halves of characters."""
+    return name.encode("utf-8", "replace").decode("utf-8")

@@ -25,6 +25,7 @@ from serve_app.example_pictures import shipped_pictures
 from serve_app.faithfulness import REMOVED_SHARE, Faithfulness, measure_faithfulness
 from serve_app.images import decode_image
 from serve_app.model_data import read_data, why_unreadable
+from serve_app.sliders import whole_number
 from serve_app.tabs.messages import class_index, messages
 
 BEST = "predicted"
@@ -124,14 +125,7 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
                     allow_custom_value=True,
                     min_width=140,
                 )
-                top_k = gr.Slider(
-                    1,
-                    len(classes),
-                    value=min(5, len(classes)),
-                    step=1,
-                    label="Top k",
-                    min_width=140,
-                )
+                top_k = whole_number(1, len(classes), min(5, len(classes)), "Top k")
             with gr.Row():
                 layer = layer_choice()
                 method = method_choice()

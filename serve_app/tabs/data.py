@@ -34,18 +34,17 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
             progress(0.1, desc=f"Reading {config.data.source}")
             dataset = read_data(config.data.source, config.image_size)
             # What the network trained on: the validation tenth is never augmented.
-            train = dataset.train.take(validation_split(dataset.train.labels)[0])
+            trained_on = validation_split(dataset.train.labels)[0]
             progress(0.8, desc="Augmenting")
             seed = secrets.randbelow(2**31)
-            chosen = np.random.default_rng(seed).permutation(len(train))[:count]
+            chosen = np.random.default_rng(seed).permutation(trained_on)[:count]
+            originals = dataset.train.images[chosen]
             try:
                 # Here, not above: the page itself stands without PyTorch.
                 from cifar_model.augment import preview
 
                 versions = [
-                    preview(
-                        train.images[chosen], config.recipe, config.normalisation, seed=seed + i
-                    )
+                    preview(originals, config.recipe, config.normalisation, seed=seed + i)
                     for i in range(VERSIONS)
                 ]
             except ImportError as error:
@@ -53,13 +52,13 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
                     f"the recipe augments with {error.name}, which is not installed here"
                 ) from error
         rows = []
-        for i, image in enumerate(train.images[chosen]):
+        for i, image in enumerate(originals):
             row = [image, *(version[i] for version in versions)]
-            name = dataset.class_names[train.labels[chosen[i]]]
+            name = dataset.class_names[dataset.train.labels[chosen[i]]]
             rows.append((side_by_side([enlarged(picture, SIDE) for picture in row]), name))
         recipe = config.recipe
         words = (
-            f"Left of each row an original of the {len(train):,} training images of "
+            f"Left of each row an original of the {len(trained_on):,} training images of "
             f"`{config.data.source}`, then {VERSIONS} versions of it as recipe "
             f"`{recipe.name}` draws them: shifted by up to {recipe.crop_padding} pixels, "
             f"flip: {recipe.flip}, a hole of {recipe.cutout_size} pixels with probability "
@@ -76,7 +75,9 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
         words = gr.Markdown(reason or READY, elem_id="data-words")
         with gr.Column(visible=reason is None) as body:
             with gr.Row():
-                count = gr.Slider(1, 24, value=6, step=1, label="Images", min_width=140)
+                count = gr.Slider(
+                    1, 24, value=6, step=1, precision=0, label="Images", min_width=140
+                )
                 run = gr.Button("Draw", variant="primary", min_width=140)
             gallery = gr.Gallery(
                 label="Originals and their augmented versions",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cifar_model.report_folder import Mistakes, read_mistakes
 from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
+from serve_app.sliders import whole_number
 from serve_app.tabs.classify import layer_choice, method_choice, opacity_choice
 from serve_app.tabs.messages import class_index, messages
 
@@ -143,7 +144,7 @@ def misclassified_tab(
                     elem_id="predicted-class",
                 )
                 order = gr.Dropdown([SURE, UNSURE, NEAR], value=SURE, label="First", min_width=140)
-                count = gr.Slider(1, MOST_SHOWN, value=12, step=1, label="To show", min_width=140)
+                count = whole_number(1, MOST_SHOWN, 12, "To show")
             gallery = gr.Gallery(
                 label="Misclassified",
                 show_label=False,
@@ -159,9 +160,7 @@ def misclassified_tab(
                 elem_id="mistakes",
             )
             with gr.Row():
-                explained = gr.Slider(
-                    1, MOST_EXPLAINED, value=4, step=1, label="To explain", min_width=140
-                )
+                explained = whole_number(1, MOST_EXPLAINED, 4, "To explain")
                 layer = layer_choice()
                 method = method_choice()
                 opacity = opacity_choice()

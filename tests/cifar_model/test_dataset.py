@@ -73,6 +73,13 @@ def test_a_limit_keeps_the_test_set_and_the_class_shares():
     assert len(limited.test) == 9
 
 
+@pytest.mark.parametrize("counts", [(100,) * 10, (1000, 2, 2, 2, 2)])
+def test_a_limit_is_the_number_of_images_that_remain(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    for limit in (2 * len(counts), len(labels) - 1):
+        assert len(stratified_split(labels, limit, seed=0, left=0)[1]) == limit
+
+
 @pytest.mark.parametrize("limit", [0, 5, 61])
 def test_a_limit_out_of_range_is_refused(limit):
     with pytest.raises(InputError, match="--train-limit"):

@@ -26,3 +26,9 @@ def test_bad_input_and_a_full_disk_are_one_line(capsys, error, words):
 def test_other_errors_keep_their_traceback():
     with pytest.raises(PermissionError), one_line_errors("jobs.x"):
         raise PermissionError(errno.EACCES, "denied")
+
+
+def test_ctrl_c_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop, one_line_errors("jobs.x"):
+        raise KeyboardInterrupt
+    assert (stop.value.code, capsys.readouterr().err) == (130, "jobs.x: interrupted\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -77,6 +78,24 @@ def test_launcher_files_hold_to_the_schema_of_the_installed_ray(path):
     # Spot and on demand have one shape, so that either satisfies a request.
     assert len({json.dumps(kind["resources"]) for kind in gpu.values()}) <= 1
     assert len(gpu) in (0, 2)
+
+
+@pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.stem)
+def test_start_commands_set_the_environment_and_then_start_ray(path):
+    [config] = documents(path)
+    commands = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
+    starts = [shlex.split(command) for command in commands if "ray start" in command]
+    assert len(starts) == 2
+    for words in starts:
+        settings = words[words.index("env") + 1 : words.index("ray")]
+        assert dict(word.split("=", 1) for word in settings).items() >= RAY_ENVIRONMENT.items()
+
+
+def test_the_image_sets_the_environment():
+    text = (ROOT / "cluster" / "Dockerfile").read_text()
+    (line,) = (line for line in text.splitlines() if "RAY_AUTH_MODE" in line)
+    settings = dict(word.split("=", 1) for word in shlex.split(line)[1:])
+    assert settings.items() >= RAY_ENVIRONMENT.items()
 
 
 @pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.stem)

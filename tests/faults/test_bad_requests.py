@@ -273,11 +273,30 @@ def test_absurd_headers_get_a_4xx_or_no_connection(served, headers):
 
 
 @pytest.mark.parametrize(
-    "name", [b"Accept", b"User-Agent", b"Cookie", b"Host2", b"X-Forwarded-For"]
+    "name",
+    [
+        b"Accept",
+        b"User-Agent",
+        b"Cookie",
+        b"Host2",
+        b"X-Forwarded-For",
+        b"X-Request-ID",
+        b"X-Request-Timeout-Seconds",
+        b"X-Request-Disconnect-Disabled",
+        b"X-Session-ID",
+        b"Serve-Multiplexed-Model-ID",
+    ],
 )
 def test_headers_that_are_no_text_do_not_matter(served, name):
     request = HEAD + name + b": \xff\xfe\x80\r\nContent-Length: %d\r\n\r\n" % len(PICTURE)
     assert exchange(served, request + PICTURE).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_sets_no_deadline_of_its_own(served):
+    """Serve would end the request in its own words."""
+    request = HEAD + b"X-Request-Timeout-Seconds: 0.000001\r\nContent-Length: %d\r\n\r\n"
+    answer = exchange(served, request % len(PICTURE) + PICTURE)
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

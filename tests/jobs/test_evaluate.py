@@ -57,6 +57,12 @@ def test_an_old_report_is_kept_unless_asked(digits_model, tmp_path, capsys):
     evaluate.main(["--model", str(model), "--overwrite"])
 
 
+def test_only_a_report_is_overwritten(digits_model, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "no report" in refusal(capsys, "--model", digits_model, "--out", tmp_path, "--overwrite")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_other_classes_are_refused(digits_model, picture_folder, tmp_path, capsys):
     line = refusal(
         capsys, "--model", digits_model, "--data", f"folder:{picture_folder}",

@@ -13,7 +13,7 @@ from cifar_model.errors import InputError
 from cifar_model.history import read_history
 from cifar_model.model_folder import load_model
 from jobs import evaluate, storage, train
-from jobs.run_folder import begin, run_folder
+from jobs.run_folder import begin, resume, run_folder
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
@@ -169,3 +169,13 @@ def test_a_disk_too_full_for_a_run_is_refused_before_it_starts(tmp_path):
             begin(run_folder(str(small), "first"), None, "")
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_run_whose_model_was_sent_up_in_part_can_go_on(tmp_path, digits_run):
+    there = tmp_path / "runs" / "first"
+    shutil.copytree(digits_run, there)
+    (there / "model" / "config.json").unlink()
+    uri = f"file://{tmp_path / 'runs'}"
+    folder = train._reach(uri, "first", in_process=False)
+    assert not (folder / "model").exists()
+    assert resume(folder)[0].recipe.name == "digits"

@@ -48,6 +48,15 @@ def test_a_file_of_a_learning_rate_travels_and_a_number_stays(tmp_path):
     assert submit._take_along(["--lr", "0.1"]) == (["--lr", "0.1"], [])
 
 
+def test_a_named_recipe_is_no_folder_of_that_name_and_models_travel(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "models").mkdir()
+    assert submit._take_along(["--recipe", "digits"]) == (["--recipe", "digits"], [])
+    words, inputs = submit._take_along(["--models", "models"])
+    assert (words, inputs) == (["--models", "inputs/models"], [tmp_path / "models"])
+
+
 def test_a_package_over_the_limit_is_refused_with_its_largest_file(tmp_path):
     large = tmp_path / "weights.bin"
     large.write_bytes(bytes(3 * 2**20))

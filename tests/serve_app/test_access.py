@@ -48,6 +48,7 @@ def test_a_key_lets_in(how):
         {"Authorization": f"Bearer {KEY}x"},
         {"Authorization": f"Bearer {KEY[:-1]}"},
         {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic \u00ff"},
         {"Authorization": KEY},
         {"X-API-Key": ""},
         {"X-API-Key": "\u00e9" * 16},

@@ -2,7 +2,9 @@
 
 import io
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +124,21 @@ def test_the_model_is_chosen_by_name(client, png):
             answer = client.post(endpoint, params={"model": name}, content=png, headers=PNG)
             assert answer.status_code == 404
             assert answer.json()["error"]["code"] == "unknown_model"
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/explain"])
+@pytest.mark.parametrize(("charset", "status"), [("undefined", 400), ("utf-7", 200), ("x", 200)])
+def test_a_form_may_name_a_charset(client, png, path, charset, status):
+    """What can't be read in it is the client's doing; half a character is no name."""
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="+2AA-"\r\n\r\n'
+    body = part + png + b"\r\n"
+    if path == "/v1/classify":
+        body *= 2
+    answer = client.post(path, content=body + b"--b--\r\n", headers={"content-type": kind})
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["error"]["code"] == "invalid_form"
 
 
 def test_explain_by_another_method_and_layer(client, png, predictor):
@@ -281,3 +298,15 @@ def test_answers_to_many_at_once_are_everyones_own(over_http, predictor):
     with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(send, test.images[:96]))
     assert found == predictor.logits(test.images[:96]).argmax(1).tolist()
+
+
+def test_a_request_stands_in_the_logs_once_it_is_answered(over_http, png):
+    from ray._private.worker import global_worker
+
+    name = f"looked-for-{time.time_ns()}"
+    over_http.post("/v1/classify", content=png, headers={**PNG, "x-request-id": name})
+    logs = Path(global_worker.node.get_session_dir_path()) / "logs" / "serve"
+    deadline = time.monotonic() + 20
+    while not any(name in log.read_text(errors="replace") for log in logs.rglob("*.log")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,18 @@ def test_a_folder_that_someone_named_is_left_alone(tmp_path, monkeypatch, named)
     own_cache()
     assert old.exists() is named
     assert (os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)) is named
+
+
+def test_nobody_else_looks_into_the_folder(tmp_path, monkeypatch):
+    """Not by its rights, and not because it was there first."""
+    monkeypatch.setattr(page_cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    own_cache()
+    folder = Path(os.environ.pop("GRADIO_TEMP_DIR"))
+    assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    folder.symlink_to(tmp_path / "theirs")
+    (tmp_path / "theirs").mkdir()
+    own_cache()
+    other = Path(os.environ["GRADIO_TEMP_DIR"])
+    assert other != folder and not other.is_symlink() and other.stat().st_mode & 0o777 == 0o700

@@ -56,6 +56,12 @@ def test_what_can_not_be_used_is_a_message(page, tmp_path, picture, how, words):
         classify(page, picture, **how)
 
 
+@pytest.mark.parametrize(("given", "shown"), [(2.4, 2), (3.0, 3), (None, 5)])
+def test_a_number_that_is_half_typed_is_taken_for_what_it_is_near(page, picture, given, shown):
+    labels = classify(page, picture, top_k=given)[0]
+    assert len(labels["confidences"]) == shown
+
+
 def test_every_action_has_a_name(page):
     names = page.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(names) == {

@@ -1,0 +1,81 @@
+"""What of Gradio's own routes the page leaves out, bounds, and answers in words.
+
+Gradio takes a request that names no action or misses a field for a failure of its own, keeps
+streams open for whoever asks, and has routes for what this page does not do.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import Request
+from gradio.route_utils import FnIndexInferError
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
+
+LOG = logging.getLogger(__name__)
+# Recordings are kept for good and given to ffmpeg; the others edit or watch the program.
+_LEFT_OUT = (
+    "/gradio_api/process_recording",
+    "/gradio_api/component_server",
+    "/gradio_api/vibe-",
+    "/gradio_api/undo-vibe-",
+    "/monitoring",
+)
+_STREAMS = (
+    "/gradio_api/heartbeat/",
+    "/gradio_api/queue/data",
+    "/gradio_api/call/",
+    "/gradio_api/upload_progress",
+)
+MOST_STREAMS = 768  # open at a time, two for each visitor; Serve lets 1,024 requests in
+
+
+def guarded() -> dict[str, Any]:
+    """Arguments for the FastAPI application that Gradio makes."""
+    unreadable = (FnIndexInferError, KeyError, TypeError, ValueError)
+    return {
+        "middleware": [Middleware(PageRoutes)],
+        "exception_handlers": dict.fromkeys(unreadable, _on_unreadable),
+    }
+
+
+class PageRoutes:
+    """ASGI middleware: 404 for routes that the page has no use for, 503 for too many streams."""
+
+    def __init__(self, app: ASGIApp, most_streams: int = MOST_STREAMS) -> None:
+        self.app, self.most_streams, self.streams = app, most_streams, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path.startswith(_LEFT_OUT):
+            problem = Problem(404, "not_found", f"the page has no {path}")
+            await problem_response(problem, path)(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "GET" and path.startswith(_STREAMS):
+            await self._stream(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.streams >= self.most_streams:
+            words = f"{self.streams} streams are open already; try again"
+            problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+            await problem_response(problem, scope["path"])(scope, receive, send)
+            return
+        self.streams += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.streams -= 1
+
+
+async def _on_unreadable(request: Request, error: Exception) -> Response:
+    # What the page's own actions raise ends in Gradio's queue; here is what it could not read.
+    path = request.scope["path"]
+    LOG.warning("%s %s can't be read", request.method, path, exc_info=error)
+    words = "the request names no action of the page, or not what that needs; see ?view=api"
+    return problem_response(Problem(400, "invalid_request", words), path)

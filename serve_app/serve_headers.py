@@ -1,0 +1,43 @@
+"""Headers by which a request speaks to Ray Serve, and what of it Serve gets to hear.
+
+Serve reads some of them before any endpoint does, and takes bytes that are no text for a failure of
+its own. With two of them a client would set its own deadline, whose end Serve answers in other
+words than ours, or keep a request alive that it has abandoned.
+"""
+
+from __future__ import annotations
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
+_READ = (
+    b"x-request-id",
+    b"x-session-id",
+    b"serve-multiplexed-model-id",
+    b"serve_multiplexed_model_id",
+)
+LONGEST = 200  # characters; a request's ID comes back with its answer and stands in the logs
+
+
+def middlewares() -> list[Middleware]:
+    """For Serve, which asks for them by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+    return [Middleware(PlainServeHeaders)]
+
+
+class PlainServeHeaders:
+    """ASGI middleware: takes out of a request what Serve should not act upon."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if headers := scope.get("headers"):
+            scope = {**scope, "headers": [(n, v) for n, v in headers if _passes(n, v)]}
+        await self.app(scope, receive, send)
+
+
+def _passes(name: bytes, value: bytes) -> bool:
+    if name in _STEERING:
+        return False
+    return name not in _READ or (len(value) <= LONGEST and value.isascii())

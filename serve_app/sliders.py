@@ -1,0 +1,26 @@
+"""The page's sliders, which a number can be typed into too."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import gradio as gr
+
+
+def whole_number(least: int, most: int, value: int, label: str) -> gr.Slider:
+    """A choice of how many."""
+    return gr.Slider(least, most, value=value, step=1, precision=0, label=label, min_width=140)
+
+
+@cache
+def take_empty_sliders() -> None:
+    """Make every slider of this process stand where it stood at first while its number is deleted.
+
+    Gradio alone fails on it, without a word.
+    """
+    preprocess = gr.Slider.preprocess
+
+    def with_a_number(slider: gr.Slider, payload: float | None) -> float:
+        return preprocess(slider, slider.value if payload is None else payload)
+
+    gr.Slider.preprocess = with_a_number

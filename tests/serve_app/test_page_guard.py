@@ -1,0 +1,60 @@
+"""Gradio's own routes: what can't be read is a 4xx, and nobody holds all streams."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from serve_app.page_guard import PageRoutes
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "status"),
+    [
+        ("run/classify", {"json": {"data": [None, None, 5, "predicted", "res2", None, 0.5]}}, 404),
+        ("run/nothing", {"json": {"data": []}}, 400),
+        ("api/classify", {"json": {"data": []}}, 404),
+        ("call/nothing", {"json": {"data": []}}, 400),
+        ("call/v2/nothing", {"json": {"data": []}}, 400),
+        ("call/v2/classify", {"json": {}}, 400),
+        ("queue/join", {"json": {"data": [], "fn_index": 9999, "session_hash": "x"}}, 400),
+        ("upload", {"files": {"files": (None, "text")}}, 400),
+        ("process_recording", {"files": {"video": ("a.mp4", b"x")}}, 404),
+        ("component_server", {"json": {}}, 404),
+        ("vibe-code", {"json": {}}, 404),
+    ],
+)
+def test_what_the_page_can_not_do_is_no_failure_of_its_own(served, path, sent, status):
+    answer = httpx.post(f"{served}/gradio_api/{path}", timeout=60, **sent)
+    assert answer.status_code == status, answer.text
+
+
+def test_more_streams_than_the_page_holds_are_refused_and_others_are_not():
+    streaming, ended = asyncio.Event(), asyncio.Event()
+
+    async def page(scope, receive, send):
+        if "heartbeat" in scope["path"]:
+            streaming.set()
+            await ended.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def status(guard, path):
+        seen = []
+
+        async def send(message):
+            seen.append(message)
+
+        await guard({"type": "http", "method": "GET", "path": path, "headers": []}, None, send)
+        return seen[0]["status"]
+
+    async def check():
+        guard = PageRoutes(page, most_streams=1)
+        first = asyncio.create_task(status(guard, "/gradio_api/heartbeat/a"))
+        await streaming.wait()
+        assert await status(guard, "/gradio_api/heartbeat/b") == 503
+        assert await status(guard, "/config") == 200
+        ended.set()
+        assert await first == 200
+        assert await status(guard, "/gradio_api/heartbeat/c") == 200
+
+    asyncio.run(check())

@@ -13,6 +13,7 @@ from cifar_model.errors import InputError
 # `pip freeze` leaves it out: pip itself brings it.
 UNPINNED = {"setuptools"}
 OWN = ("cifar_model", "serve_app")
+ELSEWHERE = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
 
 
 def needed_files(root: Path, entry: Path) -> list[Path]:
@@ -57,33 +58,47 @@ def module_files(root: Path, module: str) -> Iterator[Path]:
 def pinned_closure(names: Iterable[str], pins: dict[str, str]) -> list[str]:
     """`name==version` of these distributions and all they require here, sorted.
 
+    What only Linux needs, such as CUDA's libraries, is marked so.
+
     pins: exact versions by normalised name. InputError for a distribution without a pin.
     """
+    waiting = list(names)
+    here, elsewhere = _closure(waiting, pins, {}), _closure(waiting, pins, ELSEWHERE)
+    return [
+        f"{name}=={pins[name]}" + ("" if name in elsewhere else ' ; sys_platform == "linux"')
+        for name in sorted(here)
+    ]
+
+
+def _closure(names: Iterable[str], pins: dict[str, str], environment: dict[str, str]) -> set[str]:
+    """Names of the distributions and all they require in an environment, as far as is here."""
     from packaging.requirements import Requirement
 
-    found: dict[str, str] = {}
+    found: set[str] = set()
     waiting = [Requirement(name) for name in names]
     while waiting:
         requirement = waiting.pop()
         name = normalised(requirement.name)
-        if name in found:
+        if name in found or name in UNPINNED:
             continue
         try:
             needs = distribution(name).requires or []
         except PackageNotFoundError as error:
+            if environment:
+                continue
             raise InputError(f"space: {name} is not installed; install this project") from error
-        if name in UNPINNED:
-            continue
         if name not in pins:
             raise InputError(f"space: constraints.txt has no pin of {name}; run make constraints")
-        found[name] = pins[name]
+        found.add(name)
         extras = requirement.extras or {""}
         for text in needs:
             needed = Requirement(text)
             marker = needed.marker
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            if marker is None or any(
+                marker.evaluate({**environment, "extra": extra}) for extra in extras
+            ):
                 waiting.append(needed)
-    return [f"{name}=={version}" for name, version in sorted(found.items())]
+    return found
 
 
 def read_pins(constraints: Path) -> dict[str, str]:

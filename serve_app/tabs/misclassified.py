@@ -16,7 +16,7 @@ from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
 from serve_app.sliders import whole_number
 from serve_app.tabs.classify import layer_choice, method_choice, opacity_choice
-from serve_app.tabs.messages import class_index, messages
+from serve_app.tabs.messages import class_index, how_to_evaluate, messages
 
 ANY = "any class"
 SURE, UNSURE, NEAR = "surest", "least sure", "nearest miss"
@@ -63,7 +63,8 @@ def misclassified_tab(
     ) -> tuple[str, list[Captioned]]:
         chosen = select(model_name, true, predicted, order)
         if chosen is None:
-            return how_to_evaluate(folders[model_name]), []
+            words = "This model has not been evaluated yet: no misclassified images to show. "
+            return words + how_to_evaluate(folders[model_name]), []
         names = backend.models[model_name].class_names
         part = chosen.take(np.arange(min(count, len(chosen))))
         captions = [
@@ -211,11 +212,3 @@ def misclassified_tab(
     switched = model.change(adapt, model, [true, predicted, body], api_visibility="private")
     switched.then(show, show_inputs, show_outputs, api_visibility="private")
     return MistakesTab(tab, true, predicted)
-
-
-def how_to_evaluate(folder: Path) -> str:
-    """What to do where a model has no report."""
-    return (
-        "This model has not been evaluated yet, so there are no misclassified images to show. "
-        f"This command writes its report:\n\n```sh\npython -m jobs.evaluate --model {folder}\n```"
-    )

@@ -17,6 +17,7 @@ from cifar_model.model_config import ModelConfig
 from cifar_model.report_folder import Report, read_report
 from serve_app.backends import Backend
 from serve_app.confusion_table import CSS, ON_LOAD, confusion_html
+from serve_app.tabs.messages import how_to_evaluate
 from serve_app.tabs.misclassified import MistakesTab
 
 # Not in report/: jobs.evaluate replaces that folder as a whole.
@@ -179,10 +180,7 @@ def report_part(folder: Path) -> tuple[Report | None, str]:
 def summary(report: Report | None, folder: Path) -> str:
     """The report in one sentence, or which command writes it."""
     if report is None:
-        return (
-            "This model has not been evaluated yet. This command writes its report:\n\n```sh\n"
-            f"python -m jobs.evaluate --model {folder}\n```"
-        )
+        return f"This model has not been evaluated yet. {how_to_evaluate(folder)}"
     wrong = int(report.confusion.sum() - report.confusion.trace())
     return (
         f"Accuracy **{report.accuracy:.2%}** on {report.images:,} test images of `{report.data}`; "

@@ -2,8 +2,9 @@
 
 The bound is what the replica answers in WAIT_S at the speed that it has just shown, by Little's
 law: a request that found N inside and took T seconds says N / T a second. So it follows a model
-that is slower than others, or cores that are shared. A refusal costs next to nothing, which leaves
-the cores to those that were let in.
+that is slower than others, or cores that are shared. A refusal costs little, which leaves the cores
+to those that were let in; but many who ask again at once cost something, and so that they do not
+lower the speed, by that the bound, and by that refuse still more, most of the best speed counts on.
 
 A request counts once its body is there: who is slow to send it keeps nobody out. How many bodies
 may be on their way is bounded in `slow_bodies`, how many pictures may wait for the model in
@@ -24,6 +25,8 @@ BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
 WAIT_S = 1.3  # longer than this no request should wait
 LEAST = 16  # so many may be inside however slow it is; fewer say little of the speed under load
 MEMORY = 32  # requests that the speed is a running mean of, about
+KEPT = 0.8  # of the best speed
+FADES = 1 - 1 / 20_000  # of it, with each request: over some minutes of full load
 
 
 class Admission:
@@ -35,13 +38,15 @@ class Admission:
         self.app, self.limit, self.inside = app, limit, 0
         self._clock = clock
         self._per_second: float | None = None  # answers, under load
+        self._best = 0.0  # of that
 
     @property
     def bound(self) -> int:
         """How many may be inside now."""
         if self._per_second is None:
             return self.limit
-        return max(LEAST, min(self.limit, round(self._per_second * WAIT_S)))
+        speed = max(self._per_second, KEPT * self._best)
+        return max(LEAST, min(self.limit, round(speed * WAIT_S)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(BOUNDED):
@@ -77,5 +82,6 @@ class Admission:
                     self._learn(found / max(1e-3, self._clock() - entered))
 
     def _learn(self, per_second: float) -> None:
-        known = self._per_second
-        self._per_second = per_second if known is None else known + (per_second - known) / MEMORY
+        known = per_second if self._per_second is None else self._per_second
+        self._per_second = known + (per_second - known) / MEMORY
+        self._best = max(self._per_second, self._best * FADES)

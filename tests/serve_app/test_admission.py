@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve_app.admission import WAIT_S, Admission
+from serve_app.admission import KEPT, WAIT_S, Admission
 
 
 async def ask(app, path, body=None):
@@ -68,7 +68,7 @@ def test_the_bound_is_what_is_answered_in_time_at_the_speed_that_was_seen():
     async def scenario():
         app = Admission(slow, limit=256, clock=lambda: now[0])
         bounds = [app.bound]
-        for seconds in (1.0, 0.1):
+        for seconds in (1.0, 0.1, 10.0):
             go.clear()
             count = min(40, app.bound)
             tasks = [asyncio.create_task(ask(app, "/v1/classify")) for _ in range(count)]
@@ -80,8 +80,9 @@ def test_the_bound_is_what_is_answered_in_time_at_the_speed_that_was_seen():
             bounds.append(app.bound)
         return bounds
 
-    first, after_slow, after_fast = asyncio.run(scenario())
+    first, after_slow, after_fast, slow_again = asyncio.run(scenario())
     assert first == 256
     # 16 to 40 found inside, a second each.
     assert 16 * WAIT_S < after_slow < 40 * WAIT_S
     assert after_fast > 2 * after_slow
+    assert KEPT * after_fast - 1 <= slow_again < after_fast, "slowness lowers it by a fifth at once"

@@ -85,7 +85,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     folder = out or model / REPORT
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists; add --overwrite to replace it, or choose another --out")
-    if folder.exists() and not is_report(folder):
+    if out and out.exists() and not is_report(out):
         raise InputError(f"{folder} is there and no report; choose another --out")
     if not os.access(_first_existing(folder), os.W_OK):
         raise InputError(f"can't write to {folder}; choose another place with --out")

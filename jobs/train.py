@@ -169,6 +169,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             storage.push(folder, uri)
     go_on = ["--resume", "--storage", options.storage, "--name", folder.name]
     go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
+    if options.compile != "auto":
+        go_on += ["--compile", options.compile]
     held = runs.held(folder) if uri is None else nullcontext()
     with interruptible("jobs.train", *go_on), held:
         # A run may have been killed after its last epoch, before its model was written.
@@ -180,6 +182,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
                 fit_on_ray(plan, data, folder, layout, stages, uri)
         stages.say("Exporting the model")
         checkpoint = runs.last_checkpoint(folder, uri, request.recipe.epochs, stages.say)
+        if uri:  # of a model that was sent up in part, fetched with the rest of the run
+            shutil.rmtree(folder / runs.MODEL, ignore_errors=True)
         record = DataRecord(
             source=request.data,
             fingerprint=fingerprint,
@@ -189,11 +193,11 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             test_fingerprint=test_fingerprint,
         )
         model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
-    if uri is None:
-        return model
-    storage.push(model, storage.join(uri, runs.MODEL))
-    shutil.rmtree(checkpoint.parent.parent, ignore_errors=True)  # it was fetched to export from
-    return storage.join(uri, runs.MODEL)
+        if uri is None:
+            return model
+        storage.push(model, storage.join(uri, runs.MODEL))
+        shutil.rmtree(checkpoint.parent.parent, ignore_errors=True)  # it was fetched to export from
+        return storage.join(uri, runs.MODEL)
 
 
 def _read(request: RunRequest) -> ImageDataset | ListedDataset:

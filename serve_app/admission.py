@@ -26,7 +26,7 @@ WAIT_S = 1.3  # longer than this no request should wait
 LEAST = 16  # so many may be inside however slow it is; fewer say little of the speed under load
 MEMORY = 32  # requests that the speed is a running mean of, about
 KEPT = 0.8  # of the best speed
-FADES = 1 - 1 / 20_000  # of it, with each request: over some minutes of full load
+HALF_LIFE_S = 30.0  # of it
 
 
 class Admission:
@@ -38,7 +38,7 @@ class Admission:
         self.app, self.limit, self.inside = app, limit, 0
         self._clock = clock
         self._per_second: float | None = None  # answers, under load
-        self._best = 0.0  # of that
+        self._best, self._learned = 0.0, 0.0  # of that, and when
 
     @property
     def bound(self) -> int:
@@ -84,4 +84,6 @@ class Admission:
     def _learn(self, per_second: float) -> None:
         known = per_second if self._per_second is None else self._per_second
         self._per_second = known + (per_second - known) / MEMORY
-        self._best = max(self._per_second, self._best * FADES)
+        now = self._clock()
+        faded = self._best * 0.5 ** ((now - self._learned) / HALF_LIFE_S)
+        self._best, self._learned = max(self._per_second, faded), now

@@ -11,6 +11,7 @@ import stat
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 HOUR_S = 3600.0
@@ -44,14 +45,20 @@ def own_cache() -> None:
 def _sweep_for_ever(folder: Path) -> None:
     while True:
         time.sleep(HOUR_S)
-        sweep(folder)
+        # Uploads that were broken off lie here; in the folders below is what Gradio looks after,
+        # and the page's own pictures, which have the age of what they were copied from.
+        _remove_old(path for path in folder.glob("*") if not path.is_dir())
 
 
 def sweep(folder: Path) -> None:
     """Remove files that are older than a day, and folders that are empty then."""
+    _remove_old(folder.rglob("*"))
+
+
+def _remove_old(paths: Iterable[Path]) -> None:
     now = time.time()
     # Deepest first. Another page may do the same meanwhile.
-    for path in sorted(folder.rglob("*"), reverse=True):
+    for path in sorted(paths, reverse=True):
         try:
             if now - path.lstat().st_mtime <= DAY_S:
                 continue

@@ -18,12 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
 LOG = logging.getLogger(__name__)
-# Recordings are kept for good and given to ffmpeg; the others edit or watch the program.
+# Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program.
 _LEFT_OUT = (
     "/gradio_api/process_recording",
     "/gradio_api/component_server",
     "/gradio_api/vibe-",
     "/gradio_api/undo-vibe-",
+    "/gradio_api/dev/",
     "/monitoring",
 )
 _STREAMS = (

@@ -15,7 +15,6 @@ _READ = (
     b"x-request-id",
     b"x-session-id",
     b"serve-multiplexed-model-id",
-    b"serve_multiplexed_model_id",
 )
 LONGEST = 200  # characters; a request's ID comes back with its answer and stands in the logs
 
@@ -38,6 +37,7 @@ class PlainServeHeaders:
 
 
 def _passes(name: bytes, value: bytes) -> bool:
+    name = name.replace(b"_", b"-")  # to Serve they are the same
     if name in _STEERING:
         return False
     return name not in _READ or (len(value) <= LONGEST and value.isascii())

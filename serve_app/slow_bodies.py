@@ -3,8 +3,9 @@
 RAY_CIFAR_BODY_SECONDS  how long it may take (default 30)
 
 Where more than `MAX_ARRIVING` are on their way to a replica, the one that has been longest makes
-way for the newest, with a 503: many who send a byte a second keep nobody else out. So it is where
-bodies together, those that are being answered included, have more than `MOST_BYTES`.
+way for the newest, with a 503: many who send a byte a second keep nobody else out. Where bodies,
+those that are being answered included, have more than `MOST_BYTES` together, the one on its way
+that has most makes way.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ class BodyDeadline:
 
     def __init__(self, app: ASGIApp, seconds: float, most: int, most_bytes: int) -> None:
         self.app, self.seconds, self.most, self.most_bytes = app, seconds, most, most_bytes
-        self._bytes = 0  # of all bodies, until their request is answered
+        # Bytes of bodies, until their request is answered or given up.
+        self._held: dict[asyncio.Task[Any], int] = {}
+        self._bytes = 0
         self._waiting: dict[asyncio.Task[Any], float] = {}  # for a body, until when
         self._given_up: dict[asyncio.Task[Any], Problem] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def _receive(self, receive: Receive, deadline: float) -> Message:
-        """The next part of a body; its `Problem` at the deadline, or up to a tenth later."""
-        task = asyncio.current_task()
-        assert task is not None
+    async def _receive(self, task: asyncio.Task[Any], receive: Receive, deadline: float) -> Message:
+        """The next part of a task's body; its `Problem` at the deadline, or up to a tenth later."""
         if len(self._waiting) - len(self._given_up) >= self.most:
             words = f"more than {self.most} bodies are on their way, this one for longest"
             problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
@@ -79,17 +80,25 @@ class BodyDeadline:
             del self._waiting[task]
             self._given_up.pop(task, None)
 
-    def _hold(self, size: int, own: int) -> int:
-        """Room for so many more bytes of a body that has `own` here; `Problem` if there is none."""
-        if own < self._bytes > self.most_bytes - size:
-            words = f"bodies of {self._bytes:,} bytes are here, this one for longest; try again"
+    def _hold(self, task: asyncio.Task[Any], size: int) -> None:
+        """Room for so many more bytes of a request's body; `Problem` if there is none."""
+        if not size:
+            return
+        own = self._held.get(task, 0)
+        while own < self._bytes > self.most_bytes - size:
+            words = f"bodies of {self._bytes:,} bytes are here already; try again"
             problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
-            others = self._left()
-            if not others:
+            holders = [other for other in self._left() if other in self._held]
+            if not holders:
                 raise problem
-            self._give_up(min(others, key=self._waiting.__getitem__), problem)
+            largest = max(holders, key=self._held.__getitem__)
+            self._give_up(largest, problem)
+            self._release(largest)
+        self._held[task] = own + size
         self._bytes += size
-        return size
+
+    def _release(self, task: asyncio.Task[Any]) -> None:
+        self._bytes -= self._held.pop(task, 0)
 
     def _left(self) -> list[asyncio.Task[Any]]:
         """Those that wait and were not given up."""
@@ -120,15 +129,18 @@ class BodyDeadline:
         deadline = asyncio.get_running_loop().time() + self.seconds
         whole = started = False
         late: Problem | None = None
-        held = 0
+        receivers: set[asyncio.Task[Any]] = set()  # one, as a rule
 
         async def receive_in_time() -> Message:
-            nonlocal whole, late, held
+            nonlocal whole, late
             if whole:  # what comes now is the end of the connection, whenever that is
                 return await receive()
+            task = asyncio.current_task()
+            assert task is not None
+            receivers.add(task)
             try:
-                message = await self._receive(receive, deadline)
-                held += self._hold(len(message.get("body", b"")), held)
+                message = await self._receive(task, receive, deadline)
+                self._hold(task, len(message.get("body", b"")))
             except Problem as problem:
                 late = problem
                 raise
@@ -148,7 +160,8 @@ class BodyDeadline:
             if not late:
                 raise
         finally:
-            self._bytes -= held
+            for task in receivers:
+                self._release(task)
         if late and not started:
             response = problem_response(late, scope["path"])
             response.headers["Connection"] = "close"

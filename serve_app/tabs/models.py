@@ -15,9 +15,12 @@ HEADERS = ["model", "classes", "size", "data", "recipe", "validation", "test"]
 def models_tab(backend: Backend, model: gr.Dropdown) -> None:
     """Build the tab in the Blocks that is open."""
 
+    def rows(names: list[str]) -> list[list[Any]]:
+        return [model_row(backend, name) for name in names]
+
     def show() -> tuple[str, list[list[Any]], gr.Dropdown]:
         names = model_names(backend)
-        return in_words(names), [model_row(backend, name) for name in names], model_choices(names)
+        return in_words(names), rows(names), model_choices(names)
 
     def choose(event: gr.SelectData) -> gr.Dropdown:
         names = model_names(backend)
@@ -27,7 +30,7 @@ def models_tab(backend: Backend, model: gr.Dropdown) -> None:
     with gr.Tab("Models", id="models") as tab:
         words = gr.Markdown(in_words(model_names(backend)))
         table = gr.Dataframe(
-            show()[1],
+            rows(model_names(backend)),
             headers=HEADERS,
             label="Served models; accuracies on validation and test images",
             interactive=False,

@@ -284,6 +284,7 @@ def test_absurd_headers_get_a_4xx_or_no_connection(served, headers):
         b"X-Request-Timeout-Seconds",
         b"X-Request-Disconnect-Disabled",
         b"X-Session-ID",
+        b"X_Session_ID",
         b"Serve-Multiplexed-Model-ID",
     ],
 )

@@ -85,4 +85,6 @@ def test_the_bound_is_what_is_answered_in_time_at_the_speed_that_was_seen():
     # 16 to 40 found inside, a second each.
     assert 16 * WAIT_S < after_slow < 40 * WAIT_S
     assert after_fast > 2 * after_slow
-    assert KEPT * after_fast - 1 <= slow_again < after_fast, "slowness lowers it by a fifth at once"
+    assert KEPT / 2 * after_fast < slow_again < after_fast, (
+        "what was reached is not forgotten at once"
+    )

@@ -49,7 +49,8 @@ def test_a_folder_that_someone_named_is_left_alone(tmp_path, monkeypatch, named)
 def test_nobody_else_looks_into_the_folder(tmp_path, monkeypatch):
     """Not by its rights, and not because it was there first."""
     monkeypatch.setattr(page_cache.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is put back as it was
+    monkeypatch.delenv("GRADIO_TEMP_DIR")
     own_cache()
     folder = Path(os.environ.pop("GRADIO_TEMP_DIR"))
     assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700

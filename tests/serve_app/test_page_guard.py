@@ -29,6 +29,10 @@ def test_what_the_page_can_not_do_is_no_failure_of_its_own(served, path, sent, s
     assert answer.status_code == status, answer.text
 
 
+def test_the_program_is_not_watched_for_anyone(served):
+    assert httpx.get(f"{served}/gradio_api/dev/reload", timeout=60).status_code == 404
+
+
 def test_more_streams_than_the_page_holds_are_refused_and_others_are_not():
     streaming, ended = asyncio.Event(), asyncio.Event()
 

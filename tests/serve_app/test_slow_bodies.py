@@ -108,7 +108,7 @@ def test_bodies_that_stop_keep_nobody_out(address):
         assert stopped[-1].recv(65536).startswith(b"HTTP/1.1 408 ")
 
 
-def test_of_bodies_that_are_too_much_together_the_oldest_makes_way(address):
+def test_of_bodies_that_are_too_much_together_the_largest_makes_way(address):
     head = b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 700\r\n\r\n"
     with socket.create_connection(address) as first:
         first.sendall(head + b"a" * 600)

@@ -2,6 +2,7 @@
 
     python -m jobs.bench train --data cifar10 --json bench.json
     python -m jobs.bench serve --data cifar10 --json bench.json
+    python -m jobs.bench engines --data cifar10 --json bench.json
 
 Nothing else should be running: the variants take turns, so that a slow minute hits all alike, but a
 busy machine still spoils the shares.
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cifar_model.cores import usable_cores
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
 
@@ -38,9 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--rounds", type=int, default=5, help="turns of each variant (default: 5)")
     add("--seconds", type=int, default=6, help="length of a turn (default: 6)")
     add("--json", help="also write the figures to this file")
+    engines = what.add_parser("engines", help="images/s of the forward pass alone, and accuracy")
+    add = engines.add_argument
+    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
+    add("--model", help="model folder (default: the built-in CIFAR-10 model)")
+    add("--rounds", type=int, default=3, help="turns of each engine and batch size (default: 3)")
+    add("--seconds", type=int, default=3, help="length of a turn (default: 3)")
+    add("--threads", type=int, default=usable_cores(), help="of a forward pass (default: all)")
+    add("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.bench"):
-        figures = _train(options) if options.what == "train" else _serve(options)
+        figures = {"train": _train, "serve": _serve, "engines": _engines}[options.what](options)
         if options.json:
             write_whole(Path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
 
@@ -65,11 +75,26 @@ def _serve(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("rounds", "seconds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
-    from cifar_model.model_folder import BUILT_IN
     from jobs.bench_serve import bench_serve
 
-    model = Path(options.model).absolute() if options.model else BUILT_IN
-    return bench_serve(options.data, model, options.rounds, options.seconds)
+    return bench_serve(options.data, _model(options), options.rounds, options.seconds)
+
+
+def _engines(options: argparse.Namespace) -> dict[str, Any]:
+    for name in ("rounds", "seconds", "threads"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    from jobs.bench_engines import bench_engines
+
+    return bench_engines(
+        options.data, _model(options), options.rounds, options.seconds, options.threads
+    )
+
+
+def _model(options: argparse.Namespace) -> Path:
+    from cifar_model.model_folder import BUILT_IN
+
+    return Path(options.model).absolute() if options.model else BUILT_IN
 
 
 if __name__ == "__main__":

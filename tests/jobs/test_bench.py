@@ -32,6 +32,18 @@ def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
     assert ("(d) ours, 2 workers" in shown) == (two <= set(figures)) == (not apart)
 
 
+def test_engines_are_measured_and_hold_the_reference_accuracy(digits_model, tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    what = f"engines --data digits --model {digits_model} --rounds 1 --seconds 1 --json {path}"
+    bench.main(what.split())
+    figures = json.loads(path.read_text())
+    speeds = {f"{name}_batch{n}_img_s" for name in ("torch", "openvino") for n in (1, 8, 32)}
+    assert speeds < set(figures) and all(figures[speed] > 0 for speed in speeds)
+    assert figures["openvino_accuracy"] == pytest.approx(figures["torch_accuracy"], abs=0.001)
+    assert figures["torch_logit_difference"] == 0
+    assert "batch 32" in capsys.readouterr().out
+
+
 def test_the_work_of_an_image_is_counted_from_the_network():
     counted = 0
 

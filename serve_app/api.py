@@ -23,7 +23,7 @@ from serve_app.problems import Problem, install_handlers
 from serve_app.schemas import Error, Status
 from serve_app.security_headers import install_security_headers
 from serve_app.slow_bodies import install_body_deadline, read_body_seconds
-from serve_app.unknown_paths import refuse_others
+from serve_app.unknown_paths import OURS, refuse_others
 from serve_app.uploads import MAX_BODY
 
 # Requests in a replica at a time. At a few hundred pictures a second the last of them still waits
@@ -70,5 +70,5 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
             raise Problem(503, "not_ready", words, retry_after_s=1)
         return Status(status="ok")
 
-    refuse_others(api)
+    refuse_others(api, *OURS)
     return api

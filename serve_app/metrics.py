@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from serve_app.schemas import ACCESS
+from serve_app.unknown_paths import refuse_others
 
 PREFIX = "ray_serve_"
 TIMEOUT_S = 5.0
@@ -35,6 +36,8 @@ def add_metrics(api: FastAPI) -> None:
         """Request counts, latencies and batch sizes, for Prometheus; a few seconds old."""
         pages = await asyncio.gather(*(asyncio.to_thread(_page, url) for url in exporters()))
         return Response(merge(pages), media_type=CONTENT_TYPE)
+
+    refuse_others(api, "/metrics")
 
 
 def exporters() -> list[str]:

@@ -188,12 +188,6 @@ def _describe_body() -> dict[str, Any]:
             return inline(parts[value["$ref"].rpartition("/")[2]])
         return {key: inline(item) for key, item in value.items()}
 
-    length = {
-        "name": HEAD_LENGTH,
-        "in": "header",
-        "description": "bytes of JSON at the start of the body, where binary data follow",
-        "schema": {"type": "integer", "minimum": 1},
-    }
     schema = inline(schema)
     # Without bytes after it, JSON has the numbers in it.
     tensor = schema["properties"]["inputs"]["items"]
@@ -201,6 +195,5 @@ def _describe_body() -> dict[str, Any]:
     del tensor["properties"]["parameters"]
     json = {"schema": schema, "examples": EXAMPLES}
     return {
-        "parameters": [length],
         "requestBody": {"required": True, "content": {"application/json": json, **_BINARY}},
     }

@@ -17,8 +17,8 @@ SERVE_SETTINGS = {
     # Headers that stop halfway hold a connection for a minute and not an hour. It is about what a
     # client has still to send: one that only listens, to a stream of events, is not cut off.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
-    # The third failed check replaces a proxy that died: after 3 s and not after 30.
-    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    # The third failed check replaces a proxy that died: after 1 s and not after 30.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.3",
     # What clients may not tell Serve itself; see there.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers:middlewares",
     # A request's line is in the log when it is answered, and not a thousand requests later.

@@ -13,14 +13,12 @@ from serve_app.problems import Problem, problem_response
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
 
 
-def refuse_others(api: FastAPI) -> None:
-    """Refuse what the endpoints registered so far do not answer, at their paths and beside them."""
+OURS = ("/healthz", "/readyz", "/v1/{path:path}", "/v2", "/v2/{path:path}")
 
-    @api.api_route("/healthz", methods=METHODS, include_in_schema=False)
-    @api.api_route("/readyz", methods=METHODS, include_in_schema=False)
-    @api.api_route("/v1/{path:path}", methods=METHODS, include_in_schema=False)
-    @api.api_route("/v2", methods=METHODS, include_in_schema=False)
-    @api.api_route("/v2/{path:path}", methods=METHODS, include_in_schema=False)
+
+def refuse_others(api: FastAPI, *paths: str) -> None:
+    """Refuse what the endpoints registered so far do not answer at these paths."""
+
     async def unknown(request: Request) -> Response:
         path = request.scope["path"]
         partial = [r for r in api.routes if r.matches(request.scope)[0] is Match.PARTIAL]
@@ -31,3 +29,6 @@ def refuse_others(api: FastAPI) -> None:
         answer = problem_response(Problem(405, "method_not_allowed", words), path)
         answer.headers["Allow"] = ", ".join(allowed)
         return answer
+
+    for path in paths:
+        api.add_api_route(path, unknown, methods=METHODS, include_in_schema=False)

@@ -22,17 +22,19 @@ MAX_PICTURES = 64  # in one request
 # A form around a picture of the largest size needs a little more than the picture.
 MAX_BODY = MAX_BYTES + 64 * 1024
 
+_KINDS = ("image/png", "image/jpeg", "image/webp")
 _BINARY = {"type": "string", "format": "binary"}
 
 
 def image_body(*, several: bool) -> dict[str, Any]:
     """What OpenAPI says of a request body that `read_uploads` reads."""
     file: dict[str, Any] = _BINARY
-    if several:
-        file = {
-            "oneOf": [_BINARY, {"type": "array", "items": _BINARY, "maxItems": MAX_PICTURES}],
-        }
-    form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    if several:  # in a form, one is an array of one
+        file = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": MAX_PICTURES}
+    form = {
+        "schema": {"type": "object", "required": ["file"], "properties": {"file": file}},
+        "encoding": {"file": {"contentType": ", ".join(_KINDS)}},
+    }
     how_many = f"One to {MAX_PICTURES} pictures" if several else "A picture"
     return {
         "requestBody": {
@@ -40,10 +42,8 @@ def image_body(*, several: bool) -> dict[str, Any]:
             "description": f"{how_many}, PNG, JPEG or WebP: as form fields `file`, or one as the "
             "body itself.",
             "content": {
-                "multipart/form-data": {"schema": form},
-                "image/png": {"schema": _BINARY},
-                "image/jpeg": {"schema": _BINARY},
-                "image/webp": {"schema": _BINARY},
+                "multipart/form-data": form,
+                **{kind: {"schema": _BINARY} for kind in _KINDS},
             },
         }
     }

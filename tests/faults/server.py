@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ class Server:
         for line in self.process.stdout:
             printed.append(line)
             if line.startswith("Ctrl-C stops"):
+                # Ray goes on telling of what dies; unread, that would fill the pipe and stop it.
+                threading.Thread(target=self.process.stdout.read, daemon=True).start()
                 return
         raise RuntimeError("the server did not start:\n" + "".join(printed))
 

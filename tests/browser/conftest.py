@@ -50,8 +50,15 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def space_address(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a built Space with two models, the second without a report."""
+def space_address(space: tuple[str, int]) -> str:
+    return space[0]
+
+
+@pytest.fixture(scope="module")
+def space(
+    digits_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, int]]:
+    """Address and process of a built Space with two models, the second without a report."""
     from serve_app.space.__main__ import main
 
     folder = tmp_path_factory.mktemp("space")
@@ -59,8 +66,8 @@ def space_address(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.copytree(digits_model, second, ignore=shutil.ignore_patterns("report"))
     config = json.loads((second / "config.json").read_text())
     (second / "config.json").write_text(json.dumps({**config, "name": "second"}))
-    space = folder / "out"
-    main(["build", "--out", str(space), "--model", str(digits_model), "--model", str(second)])
+    built = folder / "out"
+    main(["build", "--out", str(built), "--model", str(digits_model), "--model", str(second)])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,12 +76,12 @@ def space_address(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) 
     python = os.environ.get("SPACE_PYTHON", sys.executable)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [python, "-c", RUN], cwd=space, env=environment, stdout=log, stderr=log
+            [python, "-c", RUN], cwd=built, env=environment, stdout=log, stderr=log
         )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(address, process, folder / "log")
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait()

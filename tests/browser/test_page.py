@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import time
+from pathlib import Path
 
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -214,3 +216,19 @@ def test_two_browsers_do_not_see_each_others_pictures(open_page, address, digit_
     size = "image => [image.naturalWidth, image.naturalHeight]"
     assert one.locator("#overlay img").evaluate(size) == [320, 240]
     assert two.locator("#overlay img").evaluate(size) == [64, 48]
+
+
+def test_the_space_fits_into_a_gigabyte(space, digit_file):
+    """What is its own; pages of files, such as PyTorch's libraries, the system may drop."""
+    address, process = space
+    script = Client(address, verbose=False)
+    for layer in ("res2", "layer2"):
+        started = time.monotonic()
+        picture = handle_file(str(digit_file[0]))
+        script.predict(picture_path=picture, layer=layer, api_name="/classify")
+        took = time.monotonic() - started
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Rss")}
+        own, files = kib["RssAnon"] / 1024, kib["RssFile"] / 1024
+        print(f"\n{layer}: {took:.1f} s, {own:.0f} MiB, and {files:.0f} MiB of files")
+    assert own < 1024

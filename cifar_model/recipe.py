@@ -219,6 +219,11 @@ def default_recipe(data: str) -> Recipe:
     return digits() if data == "digits" else seed()
 
 
+def recipe_for(data: str, asked: str | None) -> Recipe:
+    """The recipe that was asked for, by name or path; the data's default if none was."""
+    return load_recipe(asked) if asked else default_recipe(data)
+
+
 def _check(holds: bool, field: str, value: object, expected: str) -> None:
     if not holds:
         raise InputError(f"recipe: {field} is {value!r}, expected {expected}")

@@ -34,20 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--batch-size", type=int, help="images a step (default: the recipes' own)")
     add("--json", help="also write the figures to this file")
     serve = what.add_parser("serve", help="images/s over HTTP, beside the bare model and others")
-    add = serve.add_argument
-    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
-    add("--model", help="model folder (default: the built-in CIFAR-10 model)")
-    add("--rounds", type=int, default=5, help="turns of each variant (default: 5)")
-    add("--seconds", type=int, default=6, help="length of a turn (default: 6)")
-    add("--json", help="also write the figures to this file")
+    _add_of_a_model(serve, rounds=5, seconds=6)
     engines = what.add_parser("engines", help="images/s of the forward pass alone, and accuracy")
+    _add_of_a_model(engines, rounds=3, seconds=3)
     add = engines.add_argument
-    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
-    add("--model", help="model folder (default: the built-in CIFAR-10 model)")
-    add("--rounds", type=int, default=3, help="turns of each engine and batch size (default: 3)")
-    add("--seconds", type=int, default=3, help="length of a turn (default: 3)")
     add("--threads", type=int, default=usable_cores(), help="of a forward pass (default: all)")
-    add("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.bench"):
         figures = {"train": _train, "serve": _serve, "engines": _engines}[options.what](options)
@@ -55,10 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_whole(Path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
 
 
-def _train(options: argparse.Namespace) -> dict[str, float]:
-    for name in ("rounds", "steps"):
+def _add_of_a_model(parser: argparse.ArgumentParser, *, rounds: int, seconds: int) -> None:
+    add = parser.add_argument
+    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
+    add("--model", help="model folder (default: the built-in CIFAR-10 model)")
+    add("--rounds", type=int, default=rounds, help=f"turns of each variant (default: {rounds})")
+    add("--seconds", type=int, default=seconds, help=f"length of a turn (default: {seconds})")
+    add("--json", help="also write the figures to this file")
+
+
+def _check_from_one(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
         if getattr(options, name) < 1:
             raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+
+
+def _train(options: argparse.Namespace) -> dict[str, float]:
+    _check_from_one(options, "rounds", "steps")
     if options.batch_size is not None and options.batch_size < 2:
         raise InputError(f"--batch-size {options.batch_size}: expected 2 or more")
     if options.cores < 2 or options.cores % 2:
@@ -72,18 +76,14 @@ def _train(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _serve(options: argparse.Namespace) -> dict[str, Any]:
-    for name in ("rounds", "seconds"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    _check_from_one(options, "rounds", "seconds")
     from jobs.bench_serve import bench_serve
 
     return bench_serve(options.data, _model(options), options.rounds, options.seconds)
 
 
 def _engines(options: argparse.Namespace) -> dict[str, Any]:
-    for name in ("rounds", "seconds", "threads"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    _check_from_one(options, "rounds", "seconds", "threads")
     from jobs.bench_engines import bench_engines
 
     return bench_engines(

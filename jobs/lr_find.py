@@ -19,7 +19,7 @@ from cifar_model.cores import usable_cores
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
-from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, default_recipe, load_recipe
+from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
 from cifar_model.sources import SOURCES, load_source
 from jobs.interruption import interruptible
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> Path:
     layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
     layout.check()
     check_seed(options.seed)
-    recipe = load_recipe(options.recipe) if options.recipe else default_recipe(options.data)
+    recipe = recipe_for(options.data, options.recipe)
     stages.say(f"Reading {options.data}")
     dataset = load_source(options.data, image_size=options.image_size)
     if options.train_limit is not None:

@@ -20,7 +20,7 @@ from cifar_model.data_record import DataRecord
 from cifar_model.dataset import ImageDataset, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
-from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, default_recipe, load_recipe
+from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
 from cifar_model.run_plan import COMPILES, EVALUATION_BATCH, PRECISIONS, RunPlan, check_seed
 from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
@@ -245,7 +245,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         raise InputError("--stream: Ray Data reads the images; give --workers 1 or more")
     check_seed(given.get("seed", 0))
     data = given.get("data", "digits")
-    recipe = load_recipe(options.recipe) if options.recipe else default_recipe(data)
+    recipe = recipe_for(data, options.recipe)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     if options.batch_size is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cifar_model.errors import InputError
 from cifar_model.files import write_whole
-from cifar_model.recipe import Recipe, default_recipe, from_json, load_recipe
+from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
 from jobs.run_folder import check_free, run_folder
@@ -59,7 +59,7 @@ def settle(options: argparse.Namespace) -> tuple[Search, Path]:
         check_same(search, options, given)
         return search, folder
     data = given.get("data", Search.data)
-    recipe = load_recipe(options.recipe) if options.recipe else default_recipe(data)
+    recipe = recipe_for(data, options.recipe)
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     search = Search(recipe, **given)

@@ -168,7 +168,7 @@ def shrink(images_BCHW: Tensor, recipe: Recipe, epoch: int) -> Tensor:
     """
     size = images_BCHW.shape[-1]
     side = scaled(recipe.low_resolution, size)
-    if epoch >= int(recipe.low_resolution_share * recipe.epochs) or side == size:
+    if epoch >= recipe.small_epochs or side == size:
         return images_BCHW
     return F.interpolate(images_BCHW, (side, side), mode="bilinear", antialias=True)
 

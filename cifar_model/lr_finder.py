@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,15 +102,19 @@ def range_test(
 ) -> RangeTest:
     """Train a fresh network of the plan at exponentially growing rates until its loss diverges.
 
-    Every worker returns the same result. Random states are left as found.
+    Every worker returns the same result. Random states are left as found. All steps see images at
+    the resolution of the recipe's first epoch: a change of it midway would show in the loss.
 
     prepare: what Ray Train wants done to the trainer.
     """
     use_threads(threads)
+    small = float(plan.recipe.small_epochs > 0)
+    # No more epochs than steps.
+    recipe = replace(plan.recipe, epochs=sweep.steps, low_resolution_share=small)
     with isolate_rng():
         pl.seed_everything(plan.seed, verbose=False)
-        module = LitClassifier(build_network(plan), plan.recipe, seed=plan.seed)
-        swept = _Sweeping(sweep, plan.recipe.peak_lr)
+        module = LitClassifier(build_network(plan), recipe, seed=plan.seed)
+        swept = _Sweeping(sweep, recipe.peak_lr)
         options = trainer_options(plan, placement or Placement())
         options["callbacks"].append(swept)
         trainer = pl.Trainer(
@@ -121,7 +125,7 @@ def range_test(
             logger=False,
             enable_checkpointing=False,
         )
-        prepare(trainer).fit(module, ImageDataModule(data, plan.recipe, seed=plan.seed))
+        prepare(trainer).fit(module, ImageDataModule(data, recipe, seed=plan.seed))
     return RangeTest(tuple(swept.lrs), tuple(swept.losses))
 
 

@@ -103,6 +103,11 @@ class Recipe:
         auxiliary_lr = self.auxiliary_lr * peak_lr / self.peak_lr
         return replace(self, peak_lr=peak_lr, auxiliary_lr=auxiliary_lr)
 
+    @property
+    def small_epochs(self) -> int:
+        """How many epochs, from the first on, see images at `low_resolution`."""
+        return int(self.low_resolution_share * self.epochs)
+
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON-ready values; `from_json` gives an equal one back."""
         return asdict(self)

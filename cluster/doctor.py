@@ -37,7 +37,11 @@ class Finding:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exit status 1 if something is not well."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.doctor", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.doctor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--address", help="of the job server (default: RAY_ADDRESS)")
     parser.add_argument("--storage", help="where runs go: a shared folder or URI, to try it out")
     options = parser.parse_args(arguments)

@@ -39,7 +39,11 @@ class Head:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.local", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.local",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     what = parser.add_subparsers(dest="what", required=True)
     start = what.add_parser("up", help="start a head node in the background")
     start.add_argument("--port", type=int, default=GCS_PORT, help="of Ray's own traffic")

@@ -31,7 +31,11 @@ class AtTemplate(string.Template):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.render", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.render",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     options = parser.parse_args(arguments)
     for path, text in rendered().items():

@@ -23,7 +23,11 @@ from cifar_model.files import write_whole
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m jobs.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     what = parser.add_subparsers(dest="what", required=True)
     train = what.add_parser("train", help="images/s of training, with and without Ray")
     add = train.add_argument

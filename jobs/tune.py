@@ -1,6 +1,6 @@
 """Search for a better recipe on Ray Tune, around the learning rate that the range test suggests.
 
-python -m jobs.tune --data digits --recipe digits --trials 8 --epochs 4 --name first
+python -m jobs.tune --data digits --recipe digits --trials 8 --epochs 4 --name search
 
 Population-based training is not offered: it needs checkpoints that Tune owns, and here the trials'
 Ray Train runs own them.

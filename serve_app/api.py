@@ -63,7 +63,7 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
     async def readyz() -> Status:
         """200 when a picture sent now would be answered, and fast: the default model has run.
 
-        Of /v2, which has replicas of its own, `/v2/health/ready` tells.
+        For /v2, which has replicas of its own, ask `/v2/health/ready`.
         """
         if not await backend.ready():
             words = "the model's replicas do not answer yet; try again"

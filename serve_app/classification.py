@@ -28,10 +28,10 @@ Threshold = Annotated[
 Tta = Annotated[
     Literal["none", "auto"],
     Query(
-        description="`auto`: average with the mirror image where the best class has less than "
-        f"{SURE} of the probability that the model was taught to give the right one, if mirror "
-        "images belong to what it was trained on; `/v1/models` has its accuracy on the test set "
-        "beside the plain one"
+        description="`auto`: where the best class is not probable enough (less than "
+        f"{SURE} of what the model was taught to give the right one), average with the mirror "
+        "image, if the model was trained on mirror images; `/v1/models` has the accuracy on the "
+        "test set with and without"
     ),
 ]
 

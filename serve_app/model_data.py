@@ -37,10 +37,10 @@ def why_unreadable(config: ModelConfig) -> str | None:
     named = os.environ.get("CIFAR10_DIR")
     if (Path(named).expanduser() if named else cache_folder() / ARCHIVE).exists():
         return None
-    return (
-        "CIFAR-10 is not on this machine. Set `CIFAR10_DIR` to a copy before starting, or run "
-        "`python -m jobs.train --data cifar10` once, which downloads it."
-    )
+    words = "CIFAR-10 is not on this machine. Set `CIFAR10_DIR` to a copy before starting"
+    if find_spec("jobs"):
+        words += ", or run `python -m jobs.evaluate --model MODEL`, which downloads it"
+    return f"{words}."
 
 
 def read_data(source: str, image_size: int) -> ImageDataset:

@@ -56,10 +56,11 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
             row = [image, *(version[i] for version in versions)]
             name = dataset.class_names[dataset.train.labels[chosen[i]]]
             rows.append((side_by_side([enlarged(picture, SIDE) for picture in row]), name))
-        recipe = config.recipe
+        recipe, seen = config.recipe, config.data.train_images
+        part = f" (this model saw {seen:,} of them)" if seen < len(trained_on) else ""
         words = (
             f"Left of each row an original of the {len(trained_on):,} training images of "
-            f"`{config.data.source}`, then {VERSIONS} versions of it as recipe "
+            f"`{config.data.source}`{part}, then {VERSIONS} versions of it as recipe "
             f"`{recipe.name}` draws them: shifted by up to {recipe.crop_padding} pixels, "
             f"flip: {recipe.flip}, a hole of {recipe.cutout_size} pixels with probability "
             f"{recipe.cutout_probability:g} (pixels of a 32x32 image)."
@@ -97,4 +98,4 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
     model.change(adapt, model, [words, body, gallery], api_visibility="private")
 
 
-READY = "Training images of this model beside their augmented versions. **Draw** takes others."
+READY = "**Draw** shows training images beside their augmented versions, each time others."

@@ -29,9 +29,14 @@ def class_index(name: str, class_names: tuple[str, ...]) -> int:
     return class_names.index(name)
 
 
+def jobs_are_here() -> bool:
+    """Whether the commands of `jobs` can be run where the page is; in a Space they can't."""
+    return find_spec("jobs") is not None
+
+
 def how_to_evaluate(folder: Path) -> str:
     """The command that writes a model's report; a Space has it not, and is built from one."""
-    if find_spec("jobs") is not None:
+    if jobs_are_here():
         command = f"python -m jobs.evaluate --model {folder}"
         return f"This command writes its report:\n\n```sh\n{command}\n```"
     return (

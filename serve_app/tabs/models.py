@@ -8,6 +8,7 @@ import gradio as gr
 
 from serve_app.backends import Backend
 from serve_app.models import model_names
+from serve_app.tabs.messages import jobs_are_here
 
 HEADERS = ["model", "classes", "size", "data", "recipe", "validation", "test"]
 
@@ -50,7 +51,8 @@ def in_words(names: list[str]) -> str:
     """What stands over the table."""
     if len(names) > 1:
         return "Click a model to use it on this page."
-    return "One model is served. `python -m serve_app --help` says how to serve several."
+    how = " `python -m serve_app --help` says how to serve several." if jobs_are_here() else ""
+    return f"One model is served.{how}"
 
 
 def model_row(backend: Backend, name: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import pandas as pd
 from cifar_model.errors import InputError
 from cifar_model.history import HISTORY, read_history
 from cifar_model.model_config import ModelConfig
+from cifar_model.recipe import RECIPES
 from cifar_model.report_folder import Report, read_report
 from serve_app.backends import Backend
 from serve_app.confusion_table import CSS, ON_LOAD, confusion_html
-from serve_app.tabs.messages import how_to_evaluate
+from serve_app.tabs.messages import how_to_evaluate, jobs_are_here
 from serve_app.tabs.misclassified import MistakesTab
 
 # Not in report/: jobs.evaluate replaces that folder as a whole.
@@ -135,11 +137,7 @@ def lr_part(config: ModelConfig, folder: Path) -> tuple[pd.DataFrame | None, str
     """
     path = folder / LR_FIND
     if not path.is_file():
-        return None, (
-            "No learning-rate test lies beside this model. This command runs one:\n\n```sh\n"
-            f"python -m jobs.lr_find --data {config.data.source} --recipe {config.recipe.name} "
-            f"--out {path.parent}\n```"
-        )
+        return None, f"No learning-rate test lies beside this model. {how_to_test(config, folder)}"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         curve = lr_points(found)
@@ -153,6 +151,21 @@ def lr_part(config: ModelConfig, folder: Path) -> tuple[pd.DataFrame | None, str
             "remove it and run jobs.lr_find again."
         )
     return (None if curve.empty else curve), words
+
+
+def how_to_test(config: ModelConfig, folder: Path) -> str:
+    """The command that runs the model's learning-rate test, and leaves it where the page looks."""
+    here, recipe = jobs_are_here(), config.recipe.name
+    words = ["python", "-m", "jobs.lr_find", "--data", config.data.source]
+    words += ["--recipe", recipe if recipe in RECIPES else f"{recipe}.json"]
+    words += ["--image-size", str(config.image_size)]
+    words += ["--out", str((folder if here else Path("MODEL")) / LR_FIND.parent)]
+    command = f"\n\n```sh\n{shlex.join(words)}\n```"
+    if recipe not in RECIPES:
+        command += f"\n\n`{recipe}.json` is the file that the recipe was read from."
+    if here:
+        return f"This command runs one:{command}"
+    return f"Where this Space was built, this command runs one; then build it anew:{command}"
 
 
 def lr_points(found: dict[str, Any]) -> pd.DataFrame:

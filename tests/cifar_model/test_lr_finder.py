@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cifar_model import augment
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError
 from cifar_model.lr_finder import RangeTest, range_test
@@ -75,3 +76,19 @@ def test_it_is_reproducible_and_leaves_random_states_as_found(data, optimizer):
     assert range_test(plan, data, sweep, threads=1) == first
     assert first.losses[0] > min(first.losses)
     assert first.lrs == tuple(sweep.lr(step) for step in range(len(first.lrs)))
+
+
+def test_every_step_sees_images_as_small_as_in_the_first_epoch(data, monkeypatch):
+    seen, shrink = [], augment.shrink
+
+    def noted(images, recipe, epoch):
+        small = shrink(images, recipe, epoch)
+        seen.append((epoch, small.shape[-1]))
+        return small
+
+    monkeypatch.setattr(augment, "shrink", noted)
+    recipe = replace(load_recipe("digits"), epochs=2, batch_size=100)
+    recipe = replace(recipe, low_resolution=16, low_resolution_share=0.5)
+    sweep = Sweep(1e-5, 1e-4, 12)  # of two steps an epoch
+    range_test(RunPlan(recipe, 10, seed=0, precision="32-true"), data, sweep, threads=1)
+    assert {side for _, side in seen} == {8} and max(epoch for epoch, _ in seen) == 5

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-tests-that-guards-nothing-else"
 SMALL = ["--data", "digits", "--recipe", "digits", "--image-size", "16", "--train-limit", "240"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def one_line(run):
     return run.stderr
 
 
-def until(what, seconds=120):
+def until(what, seconds=300):
     """Wait for something to be true, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := what()):

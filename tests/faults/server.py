@@ -86,15 +86,19 @@ class Server:
             return False
 
     def update(
-        self, *arguments: str, once_checked: Callable[[], object] = lambda: None
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        once_checked: Callable[[], object] = lambda: None,
     ) -> subprocess.CompletedProcess[str]:
         """`python -m serve_app --update` for this server.
 
+        environment: of the command; the server's own if None.
         once_checked: called when the command has found its arguments in order.
         """
         process = subprocess.Popen(
             [sys.executable, "-m", "serve_app", "--update", "--port", str(self.port), *arguments],
-            cwd=ROOT, env=self.environment, text=True,
+            cwd=ROOT, env=self.environment if environment is None else environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None

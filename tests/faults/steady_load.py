@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-RETRYABLE = {500, 502, 503, 504}  # Serve's proxy says 500 of a replica that went; see SECURITY.md
+RETRYABLE = {500, 502, 503, 504}  # Serve's proxy says 500 of a replica that went; see README.md
 
 
 @dataclass

@@ -233,18 +233,21 @@ def test_a_doubled_picture_is_two_for_one_endpoint_and_too_many_for_the_other(ht
 
 
 def exchange(address: str, request: bytes, *, then: bytes = b"", times: int = 0) -> bytes:
-    """The first bytes of the answer to raw bytes, then `times` times `then`."""
+    """The first bytes of the answer to raw bytes, then `times` times `then`; none if it hangs up.
+
+    TimeoutError if it does neither.
+    """
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         try:
             connection.sendall(request)
             for _ in range(times):
                 connection.sendall(then)
-        except OSError:
+        except ConnectionError:
             pass  # refused before all of it was sent
         try:
             return connection.recv(65536)
-        except OSError:
+        except ConnectionError:
             return b""
 
 
@@ -317,6 +320,13 @@ def test_a_body_of_100_mb_is_refused_at_once(served, chunked):
     assert not answer or answer.startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(served):
+    start = time.perf_counter()
+    answer = exchange(served, HEAD + b"Content-Length: 104857600\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"body_too_large" in answer
+    assert time.perf_counter() - start < BOUND_S
+
+
 def test_paths_lead_nowhere(http):
     for path in (
         "/v1/../../etc/passwd",
@@ -347,10 +357,18 @@ def test_logs_hold_no_picture(http):
     Image.fromarray(noise).save(buffer, "PNG", compress_level=0)
     data, name = buffer.getvalue(), "a-name-that-nobody-else-has.png"
     secret = data[100:124]
+    last = {"x-request-id": "the-last-of-those-with-a-picture"}
     for content in (data, data[:-300]):
-        http.post("/v1/classify", files={"file": (name, content, "image/png")})
         http.post("/v1/explain", files={"file": (name, content, "image/png")})
+        http.post("/gradio_api/upload", files={"files": (name, content, "image/png")})
+        http.post("/v1/classify", files={"file": (name, content, "image/png")}, headers=last)
     logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
+    deadline = time.monotonic() + 20
+    while (
+        sum(last["x-request-id"] in p.read_text(errors="replace") for p in logs.rglob("*.log")) < 1
+    ):
+        assert time.monotonic() < deadline, "the requests are not in the logs"
+        time.sleep(0.2)
     read = 0
     for path in logs.rglob("*"):
         if path.is_file() and os.access(path, os.R_OK):

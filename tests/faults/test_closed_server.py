@@ -1,5 +1,7 @@
 """A server of its own with keys, a rate and short deadlines: what gets through, where it listens.
 
+Those that wait for a deadline are left to `make faults`.
+
 The deadlines are shorter than the default ones so that the tests are; the ways are the same.
 """
 
@@ -14,9 +16,9 @@ import psutil
 import pytest
 from server import PROXY, REPLICA, Server
 
+from cifar_model.model_folder import BUILT_IN
 from tests.faults.bad_pictures import cases
 
-pytestmark = pytest.mark.faults
 KEY = "a-key-of-some-length"
 BODY_S, CLIENT_S = 3, 5
 PNG = {"content-type": "image/png"}
@@ -89,6 +91,7 @@ def trickle(server: Server, head: str, pause: float, most: float) -> tuple[bytes
     raise AssertionError(f"no answer within {most:g} s")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("path", ["/v1/classify", "/gradio_api/upload"])
 def test_a_trickling_body_is_cut_off(server, path):
     head = (
@@ -101,6 +104,7 @@ def test_a_trickling_body_is_cut_off(server, path):
     assert BODY_S <= taken < BODY_S + 5
 
 
+@pytest.mark.faults
 def test_headers_that_stop_are_cut_off_by_the_proxy(server):
     start = time.monotonic()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
@@ -112,6 +116,7 @@ def test_headers_that_stop_are_cut_off_by_the_proxy(server):
     assert CLIENT_S - 1 <= taken < CLIENT_S + 5
 
 
+@pytest.mark.faults
 def test_a_stream_outlives_the_proxys_deadline_for_clients(server):
     """The page holds one open, on which the visitor sends nothing."""
     start = time.monotonic()
@@ -141,3 +146,15 @@ def test_it_listens_on_this_machine_only(server):
     assert ("127.0.0.1", server.port) in proxy
     assert {ip for ip, port in proxy if port == server.port} == {"127.0.0.1"}
     assert behind and {ip for ip, _ in behind} <= {"127.0.0.1", "::1"}
+
+
+def test_an_update_that_names_no_keys_keeps_them(server):
+    """And the rate; it starts new replicas of every kind."""
+    bare = {k: v for k, v in server.environment.items() if not k.startswith("RAY_CIFAR_")}
+    run = server.update("--model", str(BUILT_IN), environment=bare)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for path in ("/v1/classify", "/v1/explain"):
+        assert post(server, path).status_code == 401, path
+        assert post(server, path, authorization=f"Bearer {KEY}").status_code == 200, path
+    for path in ("/", "/v1/models", "/v2", "/metrics"):
+        assert httpx.get(server.address + path).status_code == 401, path

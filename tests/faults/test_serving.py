@@ -194,7 +194,10 @@ def test_too_many_requests_are_refused_at_once_and_the_others_answered(server, p
         f"the next answer after {time.monotonic() - started:.2f} s"
     )
     assert after.status_code == 200
-    assert found.answered and found.refused and found.errors == found.refused
+    assert found.refused and found.errors == found.refused
+    # Far from what is measured, so that a busy machine is no failure; RELIABILITY.md has that.
+    assert found.answered / found.seconds > 0.4 * capacity
+    assert found.p99_ms < 6000 and quantile(refusals, 0.99) < 5
     assert grown < 200
 
 

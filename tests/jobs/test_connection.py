@@ -7,18 +7,20 @@ import pytest
 from jobs import lr_find, train, tune
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture
+def silent_port():
+    """A port on which nobody listens, for as long as the test runs."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
         ("http://127.0.0.1:8265", "is a job server, which takes jobs: python -m jobs.submit"),
-        (f"127.0.0.1:{free_port()}", "nothing answers there"),
-        (f"ray://127.0.0.1:{free_port()}", "nothing answers there"),
+        ("127.0.0.1:{port}", "nothing answers there"),
+        ("ray://127.0.0.1:{port}", "nothing answers there"),
         ("127.0.0.1:70000", "nothing answers there"),
     ],
 )
@@ -26,8 +28,9 @@ def free_port():
     ("command", "place"), [(train, "--storage"), (tune, "--storage"), (lr_find, "--out")]
 )
 def test_a_wrong_address_is_refused_in_a_line(
-    monkeypatch, capsys, tmp_path, command, place, address, words
+    monkeypatch, capsys, tmp_path, silent_port, command, place, address, words
 ):
+    address = address.format(port=silent_port)
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(SystemExit) as stop:
         command.main(["--workers", "1", place, str(tmp_path / "runs")])

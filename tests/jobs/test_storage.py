@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from jobs.run_folder import begin, resume, run_folder
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
 SMALL += ["--image-size", "16", "--epochs", "2", "--precision", "32-true"]
+# Its own, for each process keeps its copy of a run by the run's URI.
+BUCKET = f"runs-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="module")
 def s3():
-    """An S3 server with a bucket "runs"; the environment points to it."""
+    """An S3 server with the bucket; the environment points to it."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -39,14 +42,16 @@ def s3():
     patch = pytest.MonkeyPatch()
     for name, value in settings.items():
         patch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="runs")
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
     yield boto3.client("s3")
     patch.undo()
     server.stop()
+    for copied in ("all/first", "evaluated/model"):
+        shutil.rmtree(storage.working_copy(f"s3://{BUCKET}/{copied}").parent, ignore_errors=True)
 
 
 def keys(s3, prefix):
-    answer = s3.list_objects_v2(Bucket="runs", Prefix=prefix)
+    answer = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
     # Keys that end in a slash are empty marks of "folders".
     found = (item["Key"].removeprefix(prefix) for item in answer.get("Contents", []))
     return {name for name in found if name and not name.endswith("/")}
@@ -73,24 +78,24 @@ def refusal(capsys, *arguments):
 @pytest.mark.slow
 def test_a_run_on_s3_leaves_what_a_local_run_leaves(s3, digits_run, tmp_path, capsys):
     command = [sys.executable, "-m", "jobs.train", *SMALL, "--workers", "1"]
-    command += ["--cpus-per-worker", "1", "--name", "first", "--storage", "s3://runs/all"]
+    command += ["--cpus-per-worker", "1", "--name", "first", "--storage", f"s3://{BUCKET}/all"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ})
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stdout + run.stderr  # with the tests' own Ray beside its own
-    assert run.stdout.splitlines()[-1] == "s3://runs/all/first/model"
+    assert run.stdout.splitlines()[-1] == f"s3://{BUCKET}/all/first/model"
 
     there = shape(keys(s3, "all/first/"))
     local = (path for path in digits_run.rglob("*") if path.is_file())
     here = shape(path.relative_to(digits_run).as_posix() for path in local)
     assert there == {name for name in here if not name.startswith("model/report")}
 
-    storage.pull("s3://runs/all/first", tmp_path / "copy")
+    storage.pull(f"s3://{BUCKET}/all/first", tmp_path / "copy")
     _, config = load_model(tmp_path / "copy" / "model")
     history = read_history(tmp_path / "copy" / "history.csv")
     assert [record.epoch for record in history] == [0, 1]
     assert config.metrics["val_loss"] == pytest.approx(history[-1].val_loss)
 
-    on_s3 = ["--storage", "s3://runs/all", "--name", "first"]
+    on_s3 = ["--storage", f"s3://{BUCKET}/all", "--name", "first"]
     assert "has ended" in refusal(capsys, *on_s3)
     assert "nothing to resume" in refusal(capsys, *on_s3, "--resume")
 
@@ -101,19 +106,19 @@ def test_a_model_on_s3_is_evaluated_and_its_report_goes_there(s3, digits_model, 
     config = json.loads((model / "config.json").read_text())
     del config["metrics"]["test_accuracy"]
     (model / "config.json").write_text(json.dumps(config))
-    storage.push(model, "s3://runs/evaluated/model")
-    evaluate.main(["--model", "s3://runs/evaluated/model"])
-    assert capsys.readouterr().out.splitlines()[-1] == "s3://runs/evaluated/model/report"
+    storage.push(model, f"s3://{BUCKET}/evaluated/model")
+    evaluate.main(["--model", f"s3://{BUCKET}/evaluated/model"])
+    assert capsys.readouterr().out.splitlines()[-1] == f"s3://{BUCKET}/evaluated/model/report"
 
-    storage.pull("s3://runs/evaluated/model", tmp_path / "copy")
+    storage.pull(f"s3://{BUCKET}/evaluated/model", tmp_path / "copy")
     report = json.loads((tmp_path / "copy" / "report" / "report.json").read_text())
     _, after = load_model(tmp_path / "copy")
     assert after.metrics["test_accuracy"] == report["accuracy"]
     assert f"{report['accuracy']:.2%}" in (tmp_path / "copy" / "README.md").read_text()
 
     for uri, words in (
-        ("s3://runs/evaluated/model", "s3://runs/evaluated/model/report exists"),
-        ("s3://runs/nowhere", "no model there"),
+        (f"s3://{BUCKET}/evaluated/model", f"s3://{BUCKET}/evaluated/model/report exists"),
+        (f"s3://{BUCKET}/nowhere", "no model there"),
     ):
         with pytest.raises(SystemExit):
             evaluate.main(["--model", uri])
@@ -130,7 +135,7 @@ def test_a_storage_that_is_none_of_those_known_is_refused(capsys):
 
 
 def test_a_run_without_ray_stays_on_this_machine(capsys):
-    line = refusal(capsys, "--storage", "s3://runs/all", "--workers", "0")
+    line = refusal(capsys, "--storage", f"s3://{BUCKET}/all", "--workers", "0")
     assert "expected a folder" in line
 
 
@@ -139,14 +144,14 @@ def test_what_is_pushed_comes_back_and_small_changes_too(s3, tmp_path):
     (folder / "model").mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     (folder / "model" / "config.json").write_text("{}")
-    storage.push(folder, "s3://runs/one")
+    storage.push(folder, f"s3://{BUCKET}/one")
     (folder / "run.json").write_text('{"a": 1}')
-    storage.push(folder, "s3://runs/one")
-    storage.pull("s3://runs/one", copy)
+    storage.push(folder, f"s3://{BUCKET}/one")
+    storage.pull(f"s3://{BUCKET}/one", copy)
     assert (copy / "run.json").read_text() == '{"a": 1}'
     assert (copy / "model" / "config.json").exists()
-    storage.delete("s3://runs/one/run.json")
-    storage.pull("s3://runs/one", copy)
+    storage.delete(f"s3://{BUCKET}/one/run.json")
+    storage.pull(f"s3://{BUCKET}/one", copy)
     assert not (copy / "run.json").exists()
 
 

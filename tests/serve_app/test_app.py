@@ -17,6 +17,13 @@ from serve_app.room import check_room
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 @pytest.mark.parametrize(
     "arguments", [{"modell": "x"}, {"model": "x", "port": "1"}, {"cores": "0"}, {"cores": "many"}]
 )
@@ -49,7 +56,7 @@ def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(serve
 
     address = ray.get_runtime_context().gcs_address
     run = subprocess.run(
-        [sys.executable, "-m", "serve_app", "--port", "8999"],
+        [sys.executable, "-m", "serve_app", "--port", free_port],
         cwd=ROOT,
         env={**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"},
         capture_output=True,
@@ -77,11 +84,11 @@ def test_the_address_of_a_job_server_is_one_line(monkeypatch, capsys):
         assert stop.value.code == 2 and "jobs.submit serve" in line
 
 
-def test_a_zero_byte_model_is_one_line_and_no_traceback(tmp_path):
+def test_a_zero_byte_model_is_one_line_and_no_traceback(tmp_path, free_port):
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).touch()
     run = subprocess.run(
-        [sys.executable, "-m", "serve_app", "--model", str(tmp_path), "--port", "8999"],
+        [sys.executable, "-m", "serve_app", "--model", str(tmp_path), "--port", free_port],
         cwd=ROOT,
         env=dict(os.environ),
         capture_output=True,

@@ -16,10 +16,11 @@ class Recorder:
     """An engine whose answer tells the pictures apart; it can be held back."""
 
     def __init__(self):
-        self.sizes, self.go = [], threading.Event()
+        self.sizes, self.go, self.entered = [], threading.Event(), threading.Event()
         self.go.set()
 
     def __call__(self, squares):
+        self.entered.set()
         self.go.wait()
         self.sizes.append(len(squares))
         if (squares == 255).any():
@@ -37,7 +38,7 @@ async def ask_behind_a_busy_model(engine, *requests):
     batcher = Batcher(engine)
     engine.go.clear()
     busy = asyncio.create_task(batcher(pictures(0)))
-    await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(engine.entered.wait, 30)
     waiting = [asyncio.create_task(batcher(request)) for request in requests]
     await asyncio.sleep(0.1)
     engine.go.set()
@@ -96,7 +97,7 @@ def test_a_request_that_was_abandoned_is_left_out():
         batcher = Batcher(engine)
         engine.go.clear()
         busy = asyncio.create_task(batcher(pictures(0)))
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(engine.entered.wait, 30)
         abandoned = asyncio.create_task(batcher(pictures(1)))
         kept = asyncio.create_task(batcher(pictures(2)))
         await asyncio.sleep(0.1)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from serve_app import decoding
-from serve_app.decoding import Framed, decode, decoded
+from serve_app.decoding import LARGE, Framed, decode, decoded, in_thread
 from serve_app.pixel_budget import PixelBudget
 from serve_app.problems import Problem
 from serve_app.slow_lane import SlowLane
@@ -148,3 +148,28 @@ def test_an_overlay_of_the_page_has_a_bounded_size():
     small = shrunk(picture, 15_000)
     assert small.shape == (150, 100, 3)
     assert shrunk(np.zeros((1, 9000, 3), np.uint8), 100).shape[0] == 1
+
+
+def test_the_largest_are_worked_on_two_at_a_time_and_keep_no_other_waiting():
+    """Those that wait for one of the two threads wait in a queue of their own."""
+    inside, most, lock, go_on = 0, 0, threading.Lock(), threading.Event()
+
+    def work():
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        go_on.wait(30)
+        with lock:
+            inside -= 1
+
+    async def scenario():
+        large = [asyncio.create_task(in_thread(LARGE + 1, work)) for _ in range(40)]
+        while inside < 2:
+            await asyncio.sleep(0.01)
+        assert await in_thread(LARGE, lambda: "small") == "small"
+        go_on.set()
+        await asyncio.gather(*large)
+
+    asyncio.run(scenario())
+    assert most == 2

@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from starlette.testclient import TestClient
 
 from cifar_model.model_folder import BUILT_IN
@@ -18,6 +20,7 @@ from serve_app.catalog import Catalog
 from serve_app.images import encode_png
 from serve_app.model_files import ModelFiles, unavailable
 from serve_app.problems import Problem
+from serve_app.web import build_web
 
 PNG = {"content-type": "image/png"}
 
@@ -155,3 +158,31 @@ def test_what_nobody_foresaw_is_a_500_that_tells_nothing(models, png, caplog):
     assert (two.status_code, two.json()["code"]) == (500, "internal_error")
     assert "secret" not in one.text + two.text and "a secret" in caplog.text
     assert one.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_says_nothing_of_what_nobody_foresaw(models, png, tmp_path, run_server, caplog):
+    async def find(name):
+        raise RuntimeError("a secret")
+
+    async def usable(name):
+        return True
+
+    (tmp_path / "digit.png").write_bytes(png)
+    backend = InProcess.on_demand(models, find, usable)
+    folders = {"resnet9-cifar10": BUILT_IN}
+    with run_server(build_web(build_api(backend), backend, folders)) as address:
+        page = Client(address, verbose=False)
+        with pytest.raises(AppError) as shown:
+            page.predict(picture_path=handle_file(tmp_path / "digit.png"), api_name="/classify")
+    assert "secret" not in str(shown.value)
+
+
+def test_a_server_whose_replicas_do_not_answer_is_not_ready(models):
+    class Silent(InProcess):
+        async def ready(self, model=None):
+            return False
+
+    with TestClient(build_api(Silent({}))) as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+    assert int(answer.headers["retry-after"]) >= 1

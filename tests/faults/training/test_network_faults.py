@@ -40,7 +40,7 @@ def training_nodes():
 def test_a_run_goes_on_when_the_network_to_a_node_is_lost(start, nodes, tmp_path, reference):
     command = start(*train(tmp_path), within=within(0), RAY_ADDRESS=HEAD)
     run = tmp_path / "run"
-    command.wait_for(lambda: epochs_in(run) == 2)
+    command.wait_for(lambda: epochs_in(run) >= 2)
     cut = max(training_nodes())
     assert cut > 0, "both workers are on the head"
     cut_off(cut)

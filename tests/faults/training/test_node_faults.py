@@ -16,7 +16,7 @@ ELASTIC_EPOCHS = 30
 def test_a_run_goes_on_when_a_node_of_three_dies(start, nodes, tmp_path, reference):
     command = start(*train(tmp_path))
     run = tmp_path / "run"
-    command.wait_for(lambda: epochs_in(run) == 2)
+    command.wait_for(lambda: epochs_in(run) >= 2)
     processes = nodes.kill_one()
     killed, done = time.monotonic(), epochs_in(run)
     command.wait_for(lambda: len(command.starts()) == 2)
@@ -43,7 +43,7 @@ def test_an_elastic_run_that_loses_a_worker_and_gets_it_back_ends_alike(start, n
     nodes.have(2)
     command = start("jobs.train", *what, *TWO_WORKERS, "--min-workers", "1", "--name", "run")
     run = tmp_path / "run"
-    command.wait_for(lambda: epochs_in(run) == 2)
+    command.wait_for(lambda: epochs_in(run) >= 2)
     nodes.kill_one()
     lost, done = time.monotonic(), [epochs_in(run)]
     command.wait_for(lambda: len(command.starts()) == 2)

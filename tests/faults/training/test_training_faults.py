@@ -4,7 +4,9 @@ Two workers, each with one thread, compute the same numbers each time, so a run 
 must end with the very weights of one that was not.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -47,7 +49,10 @@ def test_a_worker_killed_while_it_writes_a_checkpoint_leaves_no_part_of_it(
     def writer():
         for part in run.glob("checkpoint_epoch*/.checkpoint.ckpt.*"):
             if part.parent.name != "checkpoint_epoch0000" and (pid := holder_of(part, pids)):
-                return part, pid
+                os.kill(pid, signal.SIGSTOP)  # else it may be done before it is killed
+                if part.exists():
+                    return part, pid
+                os.kill(pid, signal.SIGCONT)
         return None
 
     part, pid = command.wait_for(writer, poll=0)

@@ -45,6 +45,9 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
     """
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    if is_local():
+        # Ray's own default for one that it starts; unset, it warns of it each time.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():

@@ -37,7 +37,9 @@ def apply_serve_settings() -> None:
 
 
 def apply_local_settings() -> None:
-    """Ports by which the proxies of two servers on one machine stay apart, and their priority."""
+    """Ports by which the proxies of two servers on one machine stay apart, priority, and tokens."""
+    # Ray's own default for one that it starts; unset, it warns of it each time.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Ray runs its workers at 15, where the parts of a batch wait for whatever else is running.
     os.environ.setdefault("RAY_worker_niceness", "0")
     for name in _PORTS:

@@ -1,6 +1,8 @@
 """The parts of the Report tab: each from a file of its own, which may be damaged."""
 
 import json
+import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from cifar_model.lr_finder import RangeTest
 from cifar_model.model_config import read_config
 from cifar_model.model_folder import BUILT_IN
+from serve_app.tabs import report
 from serve_app.tabs.report import LR_FIND, lr_part, lr_points, report_part, training_part
 
 LRS = tuple(np.geomspace(1e-5, 10, 100).tolist())
@@ -74,3 +77,23 @@ def test_the_built_in_models_history_is_two_curves():
     loss, accuracy, trouble = training_part(BUILT_IN)
     assert set(loss["images"]) == set(accuracy["images"]) == {"training", "validation"}
     assert not trouble
+
+
+def test_the_command_for_a_test_that_is_missing_runs_as_it_is_written(tmp_path):
+    curve, words = lr_part(CONFIG, tmp_path / "a model")
+    command = shlex.split(words.split("```sh\n")[1].split("\n```")[0])
+    what = ["--data", "cifar10", "--recipe", "fast", "--image-size", "32"]
+    out = ["--out", str(tmp_path / "a model" / LR_FIND.parent)]
+    assert curve is None and command == ["python", "-m", "jobs.lr_find", *what, *out]
+
+
+def test_of_a_recipe_without_a_name_the_file_is_asked_for(tmp_path):
+    tuned = replace(CONFIG, recipe=replace(CONFIG.recipe, name="fast-tuned"))
+    _, words = lr_part(tuned, tmp_path)
+    assert "--recipe fast-tuned.json" in words and "the file that the recipe was read from" in words
+
+
+def test_in_a_space_a_command_is_for_where_it_was_built(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "jobs_are_here", lambda: False)
+    _, words = lr_part(CONFIG, tmp_path)
+    assert "Where this Space was built" in words and str(tmp_path) not in words

@@ -51,7 +51,7 @@ def test_an_update_that_would_never_find_its_cpus_is_refused():
             check_room(12, now, then)
 
 
-def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(served):
+def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(served, free_port):
     import ray
 
     address = ray.get_runtime_context().gcs_address

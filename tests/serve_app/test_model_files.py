@@ -182,7 +182,7 @@ def test_a_server_whose_replicas_do_not_answer_is_not_ready(models):
         async def ready(self, model=None):
             return False
 
-    with TestClient(build_api(Silent({}))) as client:
+    with TestClient(build_api(Silent.on_demand(models, None, None))) as client:
         answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
     assert int(answer.headers["retry-after"]) >= 1

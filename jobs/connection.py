@@ -17,6 +17,8 @@ from cifar_model.errors import InputError
 RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # training runs show in the dashboard
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it repeats each line that a worker prints
+    # Ray Train warns of itself in each run.
+    "PYTHONWARNINGS": "ignore:`ExecutionOptions.exclude_resources`",
 }
 
 TOKEN_REMEDY = (
@@ -46,7 +48,9 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     if is_local():
-        # Ray's own default for one that it starts; unset, it warns of it each time.
+        # It listens on 127.0.0.1 alone, as on other systems than Linux, and asks for its token,
+        # Ray's own default, of which it would warn each time.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 

@@ -18,7 +18,7 @@ from cifar_model.engine import ENGINES
 from cifar_model.errors import InputError, one_line_errors
 from serve_app.replica_settings import settings_for_replicas
 from serve_app.running import address_of, running_here
-from serve_app.settings import apply_local_settings, apply_serve_settings
+from serve_app.settings import apply_local_settings, apply_serve_settings, stay_on_this_machine
 
 if TYPE_CHECKING:
     from serve_app.app import Arguments
@@ -160,8 +160,7 @@ def update(wanted: dict[str, Any], port: int) -> None:
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     apply_serve_settings()
     if not on_cluster:
-        # A local Ray asks for the token that it left in the user's home.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        stay_on_this_machine()
     address = os.environ.get("RAY_ADDRESS") or address_of(port)
     join_ray(address, "start a server without --update")
     import ray

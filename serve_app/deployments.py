@@ -29,6 +29,7 @@ from serve_app.backends import InProcess, Running
 from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
 from serve_app.model_files import ModelFiles, unavailable
+from serve_app.no_pickle_port import open_no_pickle_port
 
 LOG = logging.getLogger(__name__)
 # Beside the default model; the one unused for longest makes way.
@@ -83,6 +84,7 @@ class ModelServer:
         engine: EngineName,
         settings: Mapping[str, str],
     ) -> None:
+        open_no_pickle_port()
         self._catalog = Catalog(Path(model), Path(models) if models else None)
         self._threads, self._engine, self._settings = threads, engine, settings
         self._batch_sizes = metrics.Histogram(
@@ -188,6 +190,7 @@ class Page:
     def __init__(
         self, model: str, models: str | None, classifier: Any, explainer: Any, asked: Asked
     ) -> None:
+        open_no_pickle_port()
         self._catalog, self._asked = Catalog(Path(model), Path(models) if models else None), asked
         self._handles = [
             await_handle(there) if isinstance(there, Place) else there

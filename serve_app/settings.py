@@ -10,6 +10,8 @@ SERVE_SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Calls by handle go through Ray, which asks for its token; see `no_pickle_port`.
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
     # When a replica dies with a request in hand, the proxy asks another. Every request to a model
     # may be repeated; for that it must be in the proxy's buffer (bytes) as a whole.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
@@ -37,13 +39,20 @@ def apply_serve_settings() -> None:
 
 
 def apply_local_settings() -> None:
-    """Ports by which the proxies of two servers on one machine stay apart, priority, and tokens."""
-    # Ray's own default for one that it starts; unset, it warns of it each time.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    """Ports by which the proxies of two servers on one machine stay apart, and their priority."""
+    stay_on_this_machine()
     # Ray runs its workers at 15, where the parts of a batch wait for whatever else is running.
     os.environ.setdefault("RAY_worker_niceness", "0")
     for name in _PORTS:
         os.environ.setdefault(name, str(_free_port()))
+
+
+def stay_on_this_machine() -> None:
+    """A Ray of this machine listens on 127.0.0.1 alone and asks for its token."""
+    # What Ray does on other systems than Linux.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # Ray's own default for one that it starts; unset, it warns of it each time.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _free_port() -> int:

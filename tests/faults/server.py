@@ -40,7 +40,8 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         # Each test server is a cluster of its own, whatever the suite's environment says.
-        clean = {k: v for k, v in os.environ.items() if "HAPROXY" not in k and k != "RAY_ADDRESS"}
+        here = {"RAY_ADDRESS", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
+        clean = {k: v for k, v in os.environ.items() if "HAPROXY" not in k and k not in here}
         self.environment = {**clean, **(environment or {})}
         self._started = time.time()
         self.process = subprocess.Popen(

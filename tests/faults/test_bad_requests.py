@@ -37,9 +37,11 @@ def http(served: str) -> Iterator[httpx.Client]:
 
 def replicas() -> dict[int, float]:
     """Process -> resident MiB of this suite's Serve replicas."""
+    import ray
     from ray.util.state import list_actors
 
-    alive = list_actors(filters=[("state", "=", "ALIVE")], limit=1000)
+    here = ray.get_runtime_context().gcs_address  # and not the Ray that was started last
+    alive = list_actors(here, filters=[("state", "=", "ALIVE")], limit=1000)
     found = [actor.pid for actor in alive if "ServeReplica" in actor.class_name]
     return {pid: psutil.Process(pid).memory_info().rss / 2**20 for pid in found}
 

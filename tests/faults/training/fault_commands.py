@@ -37,11 +37,13 @@ class Command:
 
     def __init__(self, log, *words, within=(), **environment):
         self.log = Path(log)
+        # The suite's own Ray is on 127.0.0.1 alone; the commands here join others.
+        there = {k: v for k, v in os.environ.items() if "WINDOWS_OR_OSX" not in k}
         with self.log.open("w") as file:
             self.process = subprocess.Popen(
                 [*within, sys.executable, "-m", *map(str, words)],
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**there, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -35,7 +35,7 @@ class Server:
         within: Sequence[str] = (),
         host: str = "127.0.0.1",
     ) -> None:
-        self.host = host
+        self.host, self._elsewhere = host, bool(within)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -65,11 +65,21 @@ class Server:
         return f"http://{self.host}:{self.port}"
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Its processes whose title starts so, the oldest first."""
+        """Its processes whose title starts so, the oldest first.
+
+        On nodes elsewhere, which it has not started itself: those of any server started since.
+        """
         found = []
-        for process in psutil.process_iter(["cmdline", "create_time"]):
+        own: set[int] = set()
+        if self.process.poll() is None:
+            tree = psutil.Process(self.process.pid).children(recursive=True)
+            own = {process.pid for process in tree}
+        for process in psutil.process_iter(["cmdline", "create_time", "ppid"]):
             words = process.info["cmdline"] or [""]
             if process.info["create_time"] < self._started:
+                continue
+            # Of a manager that was killed, its proxy has no parent.
+            if not (self._elsewhere or process.pid in own or process.info["ppid"] == 1):
                 continue
             if words[0].startswith(name) or Path(words[0].split(" ")[0]).name == name:
                 found.append(process)

@@ -19,13 +19,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster.settings import DASHBOARD_PORT, GCS_PORT, RAY_ENVIRONMENT
 
-START_SECONDS, STOP_SECONDS = 90, 60
+START_SECONDS, STOP_SECONDS, LEFT_SECONDS = 90, 60, 5
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,47 @@ def down() -> None:
 
 
 def end(head: Head) -> None:
-    """SIGTERM to `ray start --block`, which ends the node's processes; SIGKILL after a minute."""
+    """SIGTERM to `ray start --block`, which ends the node's processes; SIGKILL after a minute.
+
+    What it leaves behind, such as Serve's HAProxy, which holds ports, is ended after it.
+    """
     if birth(head.pid) == head.born:
+        below = descendants(head.pid)
         os.killpg(head.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while birth(head.pid) == head.born:
-            if time.monotonic() > deadline:
-                os.killpg(head.pid, signal.SIGKILL)
+        if not gone({head.pid: head.born}, STOP_SECONDS):
+            os.killpg(head.pid, signal.SIGKILL)
+        for number, seconds in ((signal.SIGTERM, LEFT_SECONDS), (signal.SIGKILL, LEFT_SECONDS)):
+            if gone(below, seconds):
                 break
-            time.sleep(0.2)
+            for pid, born in below.items():
+                if birth(pid) == born:
+                    os.kill(pid, number)
     state_file().unlink(missing_ok=True)
+
+
+def gone(processes: Mapping[int, int], seconds: float) -> bool:
+    """Whether all of these (pid -> birth) end within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(birth(pid) == born for pid, born in processes.items()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """All processes that a process has started, and they in turn: pid -> birth."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (fields := stat_of(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = {}, [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            if (born := birth(child)) is not None:
+                found[child] = born
+                waiting.append(child)
+    return found
 
 
 def running() -> Head | None:
@@ -153,12 +184,17 @@ def state_file() -> Path:
 
 def birth(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if there is none or it's a zombie."""
+    fields = stat_of(pid)
+    return None if fields is None or fields[0] == "Z" else int(fields[19])
+
+
+def stat_of(pid: int) -> list[str] | None:
+    """What /proc says of a process, from its state on; None if there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    return stat.rpartition(")")[2].split()
 
 
 def answers(dashboard: str) -> bool:

@@ -17,8 +17,6 @@ from cifar_model.errors import InputError
 RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # training runs show in the dashboard
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it repeats each line that a worker prints
-    # Ray Train warns of itself in each run.
-    "PYTHONWARNINGS": "ignore:`ExecutionOptions.exclude_resources`",
 }
 
 TOKEN_REMEDY = (
@@ -52,6 +50,8 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
         # Ray's own default, of which it would warn each time.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray Train warns of a use of its own in each run.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:`ExecutionOptions.exclude_resources`")
     import ray
 
     if ray.is_initialized():

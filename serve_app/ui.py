@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from serve_app.backends import Backend
+from serve_app.example_pictures import shipped_pictures
 from serve_app.images import MAX_BYTES
 from serve_app.models import find_model, model_names
 from serve_app.no_fetching import forbid_fetching
@@ -44,6 +45,7 @@ CSS = """
 """
 HOUR = 3600  # seconds
 LOOKS_EVERY_S = 0.02
+SESSIONS = 500
 
 
 def page_options() -> dict[str, Any]:
@@ -54,6 +56,7 @@ def page_options() -> dict[str, Any]:
         "theme": THEME,
         "css": CSS,
         "max_file_size": MAX_BYTES,
+        "allowed_paths": [str(path) for path in shipped_pictures()],
         # What the tabs put in words is shown all the same; other errors stay in the log.
         "show_error": False,
         # What visitors did is recorded nowhere.
@@ -112,4 +115,6 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
     blocks.queue(max_size=256, default_concurrency_limit=16, api_open=False)
     # Gradio looks for events a thousand times a second, which takes 6 % of a core for ever.
     blocks._queue.sleep_when_free = LOOKS_EVERY_S
+    # Each visitor's state; of 10,000, Gradio's default, a page would come to hold a gigabyte.
+    blocks.state_session_capacity = SESSIONS
     return blocks

@@ -39,4 +39,9 @@ def build_web(api: FastAPI, backend: Backend, folders: Mapping[str, Path]) -> Fa
 
     from serve_app.ui import build_ui, page_options
 
-    return gr.mount_gradio_app(api, build_ui(backend, folders), path="/", **page_options())
+    blocks = build_ui(backend, folders)
+    app = gr.mount_gradio_app(api, blocks, path="/", **page_options())
+    # As `launch` does, and mounting does not: until then Gradio copies any file that a request
+    # names to where the page hands files out.
+    blocks.has_launched = True
+    return app

@@ -15,7 +15,7 @@ import numpy as np
 
 from cifar_model.predictor import Predictor
 from serve_app.backends import InProcess
-from serve_app.ui import build_ui, page_options
+from serve_app.ui import SESSIONS, build_ui, page_options
 
 MODELS = Path(__file__).parent / "models"
 
@@ -33,7 +33,7 @@ def main() -> None:
         folders[predictor.config.name] = folder
         predictors[predictor.config.name] = predictor
     page = build_ui(InProcess(predictors), folders)
-    page.launch(share=False, **page_options())
+    page.launch(share=False, state_session_capacity=SESSIONS, **page_options())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
 
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture
@@ -23,7 +24,7 @@ from serve_app.backends import Backend
 from serve_app.decoding import decoded, framed_or_raise
 from serve_app.example_pictures import shipped_pictures
 from serve_app.faithfulness import REMOVED_SHARE, Faithfulness, measure_faithfulness
-from serve_app.images import decode_image
+from serve_app.images import MAX_BYTES, decode_image
 from serve_app.model_data import read_data, why_unreadable
 from serve_app.sliders import whole_number
 from serve_app.tabs.messages import class_index, messages
@@ -252,5 +253,16 @@ def uploaded_path(payload: ImageData | None) -> str | None:
 
     gr.Image itself would open the file with every decoder there is, and call one that is no picture
     an internal error. (A subclass of it would make Gradio write a .pyi file beside this one.)
+
+    Whoever writes a request by hand may name any path, of which Gradio checks some: only what lies
+    in the cache was uploaded.
     """
-    return None if payload is None else payload.path
+    if payload is None or payload.path is None:
+        return None
+    path = Path(payload.path).resolve()
+    with messages("Not a picture"):
+        if not (path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file()):
+            raise InputError("this file was not uploaded; upload it first")
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"the image has more than {MAX_BYTES:,} bytes")
+    return str(path)

@@ -234,6 +234,26 @@ def test_a_doubled_picture_is_two_for_one_endpoint_and_too_many_for_the_other(ht
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_many_files")
 
 
+@pytest.mark.parametrize("charset", ["punycode", "utf-7", "idna", "q" * 4000, '"', "rot13"])
+@pytest.mark.parametrize(
+    ("path", "field"), [("/v1/classify", "file"), ("/gradio_api/upload", "files")]
+)
+def test_a_form_in_an_odd_encoding_is_refused_unread(http, path, field, charset):
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="x-"\r\n\r\n' + b"b" * 200_000
+        + b'\r\n--b\r\nContent-Disposition: form-data; name="%s"; filename="a.png"\r\n\r\n'
+        % field.encode() + PICTURE + b"\r\n--b--\r\n"
+    )  # fmt: skip
+    kind = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
+    start = time.perf_counter()
+    refused = http.post(path, content=body, headers=kind)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_form")
+    assert time.perf_counter() - start < BOUND_S
+    taken = http.post(path, content=body, headers={**kind, "content-type": "multipart/form-data; "
+                                                   "boundary=b; charset=UTF-8"})  # fmt: skip
+    assert taken.status_code == 200, taken.text
+
+
 def exchange(address: str, request: bytes, *, then: bytes = b"", times: int = 0) -> bytes:
     """The first bytes of the answer to raw bytes, then `times` times `then`; none if it hangs up.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from PIL import Image
 
 from serve_app.no_fetching import REFUSAL
 
@@ -100,6 +102,40 @@ def test_a_file_that_was_not_uploaded_is_not_read(http, digits_model, secret, mo
             answer = call(http, {"path": given, **more})
             assert "event: error" in answer or "rror" in answer
             assert "root:" not in answer and '"labels"' not in answer
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {"_type": "gradio.FileData"}}])
+def test_nor_a_picture_that_was_not_uploaded(http, tmp_path, meta):
+    """Nor does an answer tell whether there is one, and nothing waits for a pipe."""
+    picture, pipe = tmp_path / "picture.png", tmp_path / "pipe.png"
+    Image.new("RGB", (32, 32), "white").save(picture)
+    os.mkfifo(pipe)
+    climb = os.path.relpath(picture, Path.cwd())
+    answers = set()
+    for given in (str(picture), climb, str(tmp_path / "none.png"), str(pipe), str(tmp_path)):
+        data = [{"path": given, **meta}, None, 5, "predicted", "res2", None, 0.5]
+        started = http.post(CLASSIFY, json={"data": data})
+        assert started.status_code == 200
+        answer = http.get(f"{CLASSIFY}/{started.json()['event_id']}").text
+        assert "event: error" in answer and '"label"' not in answer, (given, answer)
+        answers.add(answer.replace(given, "GIVEN"))
+    if not meta.get("meta"):
+        assert len(answers) == 1
+
+
+def test_what_a_failed_request_named_is_copied_nowhere(http, secret):
+    """Gradio's own session link would show where, and its file route hand it out."""
+    name = f"{secret.parent.name}-{secret.name}"
+    renamed = secret.rename(secret.with_name(name))
+    call(http, {"path": str(renamed)})
+    assert http.get("/gradio_api/deep_link?session_hash=x").status_code == 404
+    assert not list(Path(tempfile.gettempdir()).glob(f"ray-cifar-page-*/*/{name}"))
+
+
+def test_what_an_action_is_given_is_bounded(http):
+    body = {"data": ["x" * 70_000], "session_hash": "s", "fn_index": 0}
+    for path in ("/gradio_api/queue/join", "/gradio_api/call/describe", "/gradio_api/run/describe"):
+        assert http.post(path, json=body).status_code == 413, path
 
 
 def addresses(port: int) -> list[str]:

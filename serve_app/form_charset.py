@@ -1,0 +1,32 @@
+"""Forms whose names are in an encoding that nobody sends are refused before they are parsed.
+
+A form may name the encoding of its fields, and Python has some whose decoders take the square of
+the length (punycode), or keep the names that they don't know for ever.
+"""
+
+from __future__ import annotations
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve_app.problems import Problem, problem_response
+
+TAKEN = {b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1"}
+
+
+class FormCharset:
+    """ASGI middleware: 400 `invalid_form` for such a form."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            for kind in Headers(scope=scope).getlist("content-type"):
+                charset = parse_options_header(kind)[1].get(b"charset", b"utf-8")
+                if charset.lower() not in TAKEN:
+                    problem = Problem(400, "invalid_form", "the form's charset is not utf-8")
+                    await problem_response(problem, scope["path"])(scope, receive, send)
+                    return
+        await self.app(scope, receive, send)

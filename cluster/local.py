@@ -20,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -133,12 +134,13 @@ def end(head: Head) -> None:
         os.killpg(head.pid, signal.SIGTERM)
         if not gone({head.pid: head.born}, STOP_SECONDS):
             os.killpg(head.pid, signal.SIGKILL)
-        for number, seconds in ((signal.SIGTERM, LEFT_SECONDS), (signal.SIGKILL, LEFT_SECONDS)):
-            if gone(below, seconds):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if gone(below, LEFT_SECONDS):
                 break
             for pid, born in below.items():
                 if birth(pid) == born:
-                    os.kill(pid, number)
+                    with suppress(ProcessLookupError):  # it ends this moment
+                        os.kill(pid, number)
     state_file().unlink(missing_ok=True)
 
 
@@ -154,16 +156,16 @@ def gone(processes: Mapping[int, int], seconds: float) -> bool:
 
 def descendants(pid: int) -> dict[int, int]:
     """All processes that a process has started, and they in turn: pid -> birth."""
-    children: dict[int, list[int]] = {}
+    children: dict[int, dict[int, int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and (fields := stat_of(int(entry.name))):
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, waiting = {}, [pid]
+            children.setdefault(int(fields[1]), {})[int(entry.name)] = int(fields[19])
+    found: dict[int, int] = {}
+    waiting = [pid]
     while waiting:
-        for child in children.get(waiting.pop(), []):
-            if (born := birth(child)) is not None:
-                found[child] = born
-                waiting.append(child)
+        below = children.get(waiting.pop(), {})
+        found |= below
+        waiting += below
     return found
 
 

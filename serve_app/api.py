@@ -46,7 +46,7 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
     )
     # Each wraps those before it: the headers come last, and so stand on every answer.
     install_body_deadline(api, read_body_seconds(environment))
-    limit_bodies(api, MAX_BODY)
+    api.add_middleware(limit_bodies, max_bytes=MAX_BODY)
     api.add_middleware(FormCharset)
     install_access(api, read_access_settings(environment))
     install_handlers(api)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,11 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app.problems import Problem, problem_response
 
 
-def limit_bodies(api: FastAPI, max_bytes: int) -> None:
-    """Refuse bodies of more than `max_bytes`, whether their length was declared or not."""
+def limit_bodies(app: ASGIApp, max_bytes: int) -> ASGIApp:
+    """ASGI middleware: refuses bodies of more than `max_bytes`, be their length declared or not."""
     # Starlette's own limit counts what arrives; of a declared length it would speak plain text.
-    api.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_bytes)
-    api.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes)
+    return DeclaredLengthLimit(RequestBodyLimitMiddleware(app, max_body_size=max_bytes), max_bytes)
 
 
 class DeclaredLengthLimit:

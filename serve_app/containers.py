@@ -10,6 +10,7 @@ Not covered: what is wrong inside the compressed pixels. That is the decoder's t
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -23,16 +24,18 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # libpng writes 8 KiB a chunk: 1,280 for the largest file.
 MAX_CHUNKS = 10_000
 _PNG_DRAWS = {b"PLTE", b"tRNS", b"IDAT"}
-_BY_PALETTE = 3  # PNG's colour type, the 10th byte of its header's data
+_GREY, _RGB, _BY_PALETTE = 0, 2, 3  # PNG's colour type, the 10th byte of its header's data
 
 MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
 MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
-_FILL_BYTES = 16
+# Among pixels, a zero or a restart's number after 0xFF is no marker; nor are bytes that fill up.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
-# Frames, Huffman and arithmetic tables, quantisation, restart interval; JFIF and Adobe say what
-# the colours mean.
-_JPEG_DRAWS = {*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE}
+_WITHOUT_LENGTH = {0x01, _SOI}
+# Frames, Huffman and arithmetic tables, quantisation, restart interval.
+_JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
+# JFIF and Adobe say what the colours mean.
+_JPEG_DRAWS = {*_JPEG_TABLES, 0xE0, 0xEE, _SOS}
 # A progressive scan goes over the whole picture, however little it holds: 10 is usual.
 MAX_SCANS = 200
 MAX_SCANNED = 640_000_000  # scans x pixels
@@ -117,7 +120,7 @@ def _png(data: bytes) -> Drawing:
             if name == b"IDAT" and data[25] == _BY_PALETTE and not palette:
                 raise damaged("its palette is missing")
             palette = palette or name == b"PLTE"
-            parts.append(part)
+            parts.append(_key_of_eight_bits(part, *data[24:26]) if name == b"tRNS" else part)
         elif name == b"eXIf":
             exif = data[position + 8 : end - 4]
         elif not name[0] & 0x20:  # a capital: not to be left out
@@ -130,31 +133,57 @@ def _png(data: bytes) -> Drawing:
     return Drawing("PNG", b"".join(parts), exif)
 
 
+def _key_of_eight_bits(part: bytes, depth: int, colours: int) -> bytes:
+    """The chunk that names the transparent colour, which Pillow compares with 8-bit pixels.
+
+    PNG 1.2, 4.2.1.1: the file has it in the depth of its pixels.
+    """
+    numbers = struct.unpack(f">{(len(part) - 12) // 2}H", part[8 : 8 + (len(part) - 12) // 2 * 2])
+    if colours == _GREY and depth in (2, 4):
+        scaled = [number % 2**depth * (255 // (2**depth - 1)) for number in numbers]
+    elif colours == _RGB and depth == 16:
+        scaled = [number >> 8 for number in numbers]
+    else:
+        return part
+    named = part[4:8] + struct.pack(f">{len(scaled)}H", *scaled)
+    return struct.pack(">I", len(named) - 4) + named + struct.pack(">I", zlib.crc32(named))
+
+
 def _jpeg(data: bytes) -> Drawing:
-    parts, exif, position, tables = [data[:2]], b"", 2, 0
+    """From marker to marker up to the end of the first picture; what follows is not its own."""
+    parts, exif, position, tables, scans = [data[:2]], b"", 2, 0, 0
     for _ in range(MAX_SEGMENTS):
-        fill = 0
-        while data[position : position + 2] == b"\xff\xff" and fill < _FILL_BYTES:
-            position, fill = position + 1, fill + 1
-        if position + 4 > len(data) or data[position] != 0xFF:
+        found = _MARKER.search(data, position)
+        if not scans and (found is None or data[position : found.start()].strip(b"\xff")):
             raise damaged("a marker is missing before its pixels")
-        marker = data[position + 1]
-        if marker == _SOS:
-            parts.append(data[position:])
-            return Drawing("JPEG", b"".join(parts), exif, data.count(b"\xff\xda", position))
+        start = len(data) if found is None else found.start()
+        if scans:
+            parts.append(data[position:start])  # pixels
+        if found is None:
+            break  # without its end; whether all pixels are there, the decoder sees
+        marker = data[start + 1]
+        position = start + 2
         if marker in _WITHOUT_LENGTH:
-            position += 2
             continue
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        end = position + 2 + length
-        if marker == _EOI or length < 2 or end > len(data):
-            raise damaged("it ends before its pixels")
-        if marker in _JPEG_DRAWS:
-            parts.append(data[position:end])
+        if marker == _EOI:
+            parts.append(data[start:position])
+            break
+        length = int.from_bytes(data[position : position + 2], "big")
+        position += length
+        if length < 2 or position > len(data):
+            raise damaged("one of its segments is cut short")
+        if marker == _SOS:
+            scans += 1
+        elif marker in _JPEG_TABLES:
             tables += length
             if tables > MAX_TABLES:
                 raise damaged(f"its tables have more than {MAX_TABLES:,} bytes")
-        elif marker == _EXIF and not exif and data[position + 4 : position + 10] == b"Exif\0\0":
-            exif = data[position + 4 : end]
-        position = end
-    raise damaged(f"it has more than {MAX_SEGMENTS:,} segments before its pixels")
+        elif marker == _EXIF and not exif and data[start + 4 : start + 10] == b"Exif\0\0":
+            exif = data[start + 4 : position]
+        if marker in _JPEG_DRAWS:
+            parts.append(data[start:position])
+    else:
+        raise damaged(f"it has more than {MAX_SEGMENTS:,} segments")
+    if not scans:
+        raise damaged("it ends before its pixels")
+    return Drawing("JPEG", b"".join(parts), exif, scans)

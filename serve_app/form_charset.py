@@ -23,9 +23,10 @@ class FormCharset:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            for kind in Headers(scope=scope).getlist("content-type"):
-                charset = parse_options_header(kind)[1].get(b"charset", b"utf-8")
-                if charset.lower() not in TAKEN:
+            for header in Headers(scope=scope).getlist("content-type"):
+                kind, options = parse_options_header(header)
+                charset = options.get(b"charset", b"utf-8").lower()
+                if kind == b"multipart/form-data" and charset not in TAKEN:
                     problem = Problem(400, "invalid_form", "the form's charset is not utf-8")
                     await problem_response(problem, scope["path"])(scope, receive, send)
                     return

@@ -15,6 +15,7 @@ from cifar_model.dataset import ImageDataset
 from cifar_model.download import ARCHIVE, cache_folder
 from cifar_model.model_config import ModelConfig
 from cifar_model.sources import load_source
+from serve_app.commands import jobs_are_here
 
 MOST_BYTES = 2**32  # that decoded images may take; beyond, training streams them
 
@@ -38,7 +39,7 @@ def why_unreadable(config: ModelConfig) -> str | None:
     if (Path(named).expanduser() if named else cache_folder() / ARCHIVE).exists():
         return None
     words = "CIFAR-10 is not on this machine. Set `CIFAR10_DIR` to a copy before starting"
-    if find_spec("jobs"):
+    if jobs_are_here():
         words += ", or run `python -m jobs.evaluate --model MODEL`, which downloads it"
     return f"{words}."
 

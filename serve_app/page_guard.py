@@ -6,17 +6,17 @@ streams open for whoever asks, and has routes for what this page does not do.
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
 from fastapi import Request
 from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.body_limit import DeclaredLengthLimit
+from serve_app.body_limit import limit_bodies
 from serve_app.form_charset import FormCharset
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
@@ -31,7 +31,7 @@ _LEFT_OUT = (
     "/gradio_api/dev/",
     "/monitoring",
 )
-_UPLOAD = "/gradio_api/upload"
+_UPLOAD, _INFO = "/gradio_api/upload", "/gradio_api/info"
 _STREAMS = (
     "/gradio_api/heartbeat/",
     "/gradio_api/queue/data",
@@ -48,7 +48,7 @@ def guarded() -> dict[str, Any]:
     unreadable = (FnIndexInferError, KeyError, TypeError, ValueError)
     return {
         "middleware": [Middleware(FormCharset), Middleware(PageRoutes)],
-        "exception_handlers": dict.fromkeys(unreadable, _on_unreadable),
+        "exception_handlers": dict.fromkeys(unreadable, _on_unreadable) | {OSError: _on_os_error},
     }
 
 
@@ -59,8 +59,7 @@ class PageRoutes:
 
     def __init__(self, app: ASGIApp, most_streams: int = MOST_STREAMS) -> None:
         self.app, self.most_streams, self.streams = app, most_streams, 0
-        counted = RequestBodyLimitMiddleware(app, max_body_size=MOST_GIVEN)
-        self.bounded = DeclaredLengthLimit(counted, MOST_GIVEN)
+        self.bounded = limit_bodies(app, MOST_GIVEN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -70,6 +69,9 @@ class PageRoutes:
         elif scope["type"] == "http" and scope["method"] == "GET" and path.startswith(_STREAMS):
             await self._stream(scope, receive, send)
         elif scope["type"] == "http" and not path.startswith(_UPLOAD):
+            if path == _INFO:
+                # Asked without a page, Gradio shows everyone the host that the first one named.
+                scope = {**scope, "query_string": scope["query_string"] + b"&page="}
             await self.bounded(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -93,3 +95,9 @@ async def _on_unreadable(request: Request, error: Exception) -> Response:
     LOG.warning("%s %s can't be read", request.method, path, exc_info=error)
     words = "the request names no action of the page, or not what that needs; see ?view=api"
     return problem_response(Problem(400, "invalid_request", words), path)
+
+
+async def _on_os_error(request: Request, error: OSError) -> Response:
+    if error.errno != errno.ENAMETOOLONG:
+        raise error
+    return problem_response(Problem(404, "not_found", "no file has such a name"), request.url.path)

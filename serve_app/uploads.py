@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from cifar_model.framing import Picture
@@ -106,13 +107,27 @@ async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
     )
 
 
+class _Form(MultiPartParser):
+    """Starlette's parser, which of itself takes a form that breaks off for a shorter one."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
 @asynccontextmanager
 async def _form(request: Request) -> AsyncIterator[FormData]:
+    parser = _Form(request.headers, request.stream(), max_files=MAX_PICTURES, max_fields=8)
     try:
-        form = await request.form(max_files=MAX_PICTURES, max_fields=8)
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Problem(400, "invalid_form", f"the form can't be read: {error.message}") from error
     except UnicodeError as error:  # the form may name a charset of its own
         raise Problem(400, "invalid_form", f"the form's names can't be read: {error}") from error
     try:
+        if not parser.ended:
+            raise Problem(400, "invalid_form", "the form breaks off before its closing boundary")
         yield form
     finally:
         await form.close()

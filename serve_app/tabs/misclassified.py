@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cifar_model.report_folder import Mistakes, read_mistakes
 from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
+from serve_app.commands import how_to_evaluate
 from serve_app.sliders import whole_number
 from serve_app.tabs.classify import layer_choice, method_choice, opacity_choice
-from serve_app.tabs.messages import class_index, how_to_evaluate, messages
+from serve_app.tabs.messages import class_index, messages
 
 ANY = "any class"
 SURE, UNSURE, NEAR = "surest", "least sure", "nearest miss"

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from serve_app.backends import Backend
+from serve_app.commands import jobs_are_here
 from serve_app.models import model_names
-from serve_app.tabs.messages import jobs_are_here
 
 HEADERS = ["model", "classes", "size", "data", "recipe", "validation", "test"]
 

@@ -18,8 +18,8 @@ from cifar_model.model_config import ModelConfig
 from cifar_model.recipe import RECIPES
 from cifar_model.report_folder import Report, read_report
 from serve_app.backends import Backend
+from serve_app.commands import how_to_evaluate, jobs_are_here
 from serve_app.confusion_table import CSS, ON_LOAD, confusion_html
-from serve_app.tabs.messages import how_to_evaluate, jobs_are_here
 from serve_app.tabs.misclassified import MistakesTab
 
 # Not in report/: jobs.evaluate replaces that folder as a whole.

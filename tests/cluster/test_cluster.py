@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 from cifar_model.history import read_history
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-tests-that-guards-nothing-else"
@@ -74,15 +74,6 @@ def one_line(run):
     assert run.returncode != 0
     assert "Traceback" not in run.stderr and run.stderr.count("\n") == 1, run.stderr
     return run.stderr
-
-
-def until(what, seconds=300):
-    """Wait for something to be true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-    return found
 
 
 def test_without_the_token_with_a_wrong_one_or_at_a_wrong_address_nothing_runs(
@@ -152,7 +143,7 @@ def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment,
         except httpx.TransportError:
             return False
 
-    until(ready)
+    until(ready, 300)
     picture = io.BytesIO()
     Image.new("RGB", (40, 40), "white").save(picture, "PNG")
     answer = httpx.post(
@@ -178,7 +169,7 @@ def test_a_killed_job_says_so_goes_on_with_resume_and_keeps_its_checkpoint_when_
         return len(read_history(storage / "long" / "history.csv"))
 
     job = submit(environment, "--detach", "train", *run).stdout.splitlines()[-1]
-    until(lambda: epochs() >= 2)
+    until(lambda: epochs() >= 2, 300)
     [driver] = drivers(" ".join(["-m", "jobs.train", *run]))
     os.kill(driver, signal.SIGKILL)
     followed = submit(environment, "logs", job)
@@ -187,7 +178,7 @@ def test_a_killed_job_says_so_goes_on_with_resume_and_keeps_its_checkpoint_when_
 
     done = epochs()
     job = submit(environment, "--detach", "train", *run, "--resume").stdout.splitlines()[-1]
-    until(lambda: epochs() > done + 1)
+    until(lambda: epochs() > done + 1, 300)
     assert "RUNNING" in submit(environment, "status", job).stdout
     assert submit(environment, "stop", job).returncode == 0
     assert "STOPPED" in submit(environment, "status", job).stdout

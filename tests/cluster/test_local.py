@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ import yaml
 from PIL import Image
 
 from cluster import local
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,13 +31,6 @@ def test_a_port_that_is_taken_is_refused(monkeypatch, tmp_path, option):
         with pytest.raises(SystemExit, match=f"{option} {ports[option]}: something listens there"):
             local.main(["up", *words])
     assert not list(tmp_path.iterdir())
-
-
-def until(holds, seconds):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.3)
 
 
 def answers(url, status, **how):

@@ -26,6 +26,7 @@ NOISE = RNG.integers(0, 256, (24, 40, 3), np.uint8)
 RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
 WHITE = np.full((8, 8, 3), 255, np.uint8)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+THUMBNAIL = b"JFXX\0\x13" + bytes(65_000)
 BOMB = 200 * 2**20  # bytes that a few hundred kilobytes inflate to
 
 
@@ -84,6 +85,11 @@ def png(head: bytes, rows: bytes, *, before: bytes = b"", after: bytes = b"") ->
 
 def red_png(*, before: bytes = b"", after: bytes = b"") -> bytes:
     return png(header(8, 8), (b"\0" + b"\xff\0\0" * 8) * 8, before=before, after=after)
+
+
+def keyed_png(depth: int, colour: int, row: bytes, key: bytes) -> bytes:
+    """A PNG of 8 equal rows with a colour that is to be transparent."""
+    return png(header(8, 8, depth, colour), (b"\0" + row) * 8, before=chunk(b"tRNS", key))
 
 
 def jpeg_with(segments: bytes, picture: NDArray[np.uint8] = RED) -> bytes:
@@ -232,9 +238,12 @@ def damaged_jpegs() -> list[Case]:
         "segment of 0 bytes": patched(noise, 4, b"\0\0"),
         "junk before its pixels": noise[:20] + b"junk" + noise[20:],
         "millions of comments": jpeg_with(segment(0xFE, b"") * 2_400_000),
-        "megabytes of fill bytes": jpeg_with(b"\xff" * 9_000_000),
         "one segment too many": jpeg_with(segment(0xE5, b"") * MAX_SEGMENTS),
         "megabytes of tables": jpeg_with(segment(0xDB, bytes(65 * 900)) * 160),
+        "a comment cut short": noise[:2] + b"\xff\xfe\xff\xff" + noise[-60_000:],
+        "millions of comments among its pixels": (
+            progressive[:-2] + segment(0xFE, b"") * 2_400_000 + last + b"\xff\xd9"
+        ),
         "1,000 scans": progressive[:-2] + last * 1000 + b"\xff\xd9",
     }
     huge = patched(noise, frame + 5, b"\xff\xff\xff\xff")
@@ -337,6 +346,16 @@ def odd_pictures() -> list[Case]:
             RED,
         ),
         "EXIF with orientation 99": (red_png(before=chunk(b"eXIf", exif(99))), RED),
+        "2 bits deep, its colour transparent": (keyed_png(2, 0, b"\x55" * 2, b"\0\1"), WHITE),
+        "2 bits deep, another transparent": (
+            keyed_png(2, 0, b"\xaa" * 2, b"\0\1"),
+            np.full_like(RED, 170),
+        ),
+        "4 bits deep, its colour transparent": (keyed_png(4, 0, b"\x77" * 4, b"\0\7"), WHITE),
+        "16-bit colours, theirs transparent": (
+            keyed_png(16, 2, b"\x12\x34\x56\x78\x9a\xbc" * 8, b"\x12\x34\x56\x78\x9a\xbc"),
+            WHITE,
+        ),
         "WebP, animated": (
             encoded(
                 RED,
@@ -387,6 +406,9 @@ def odd_pictures() -> list[Case]:
             RED,
         ),
         "JPEG with fill bytes": (jpeg_with(b"\xff" * 5), RED),
+        "JPEG with megabytes of fill bytes": (jpeg_with(b"\xff" * 9_000_000), RED),
+        "JPEG with thumbnails in its header": (jpeg_with(segment(0xE0, THUMBNAIL) * 3), RED),
+        "JPEG and then a film": (encoded(RED, "JPEG", quality=95) + b"\xff\xda" * 4_000_000, RED),
         "JPEG that is a photograph's pair": (
             encoded(RED, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")]),
             RED,

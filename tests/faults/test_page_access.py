@@ -85,14 +85,19 @@ def test_no_file_of_the_server_is_handed_out(http, digits_model, secret, start):
                 assert path.read_bytes()[:20] not in answer.content, written
 
 
-def call(http: httpx.Client, file: dict[str, object], endpoint: str = CLASSIFY) -> str:
-    """What the page answers to a call whose picture is `file`."""
-    data = [{"meta": {"_type": "gradio.FileData"}, **file}, None, 5, "predicted", "res2", None, 0.5]
-    started = http.post(endpoint, json={"data": data})
+def ask(http: httpx.Client, picture: dict[str, object]) -> str:
+    """What the page answers to a call whose picture is this, as it stands."""
+    data = [picture, None, 5, "predicted", "res2", None, 0.5]
+    started = http.post(CLASSIFY, json={"data": data})
     if started.status_code != 200:
         assert started.status_code < 500, started.text
         return started.text
-    return http.get(f"{endpoint}/{started.json()['event_id']}").text
+    return http.get(f"{CLASSIFY}/{started.json()['event_id']}").text
+
+
+def call(http: httpx.Client, file: dict[str, object]) -> str:
+    """What the page answers to a call whose picture is this file, as Gradio's clients say it."""
+    return ask(http, {"meta": {"_type": "gradio.FileData"}, **file})
 
 
 @pytest.mark.parametrize("more", [{}, {"is_stream": True}, {"url": "/gradio_api/file=x"}])
@@ -113,10 +118,7 @@ def test_nor_a_picture_that_was_not_uploaded(http, tmp_path, meta):
     climb = os.path.relpath(picture, Path.cwd())
     answers = set()
     for given in (str(picture), climb, str(tmp_path / "none.png"), str(pipe), str(tmp_path)):
-        data = [{"path": given, **meta}, None, 5, "predicted", "res2", None, 0.5]
-        started = http.post(CLASSIFY, json={"data": data})
-        assert started.status_code == 200
-        answer = http.get(f"{CLASSIFY}/{started.json()['event_id']}").text
+        answer = ask(http, {"path": given, **meta})
         assert "event: error" in answer and '"label"' not in answer, (given, answer)
         answers.add(answer.replace(given, "GIVEN"))
     if not meta.get("meta"):

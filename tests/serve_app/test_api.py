@@ -128,11 +128,14 @@ def test_the_model_is_chosen_by_name(client, png):
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/explain"])
-@pytest.mark.parametrize(("charset", "status"), [("undefined", 400), ("utf-7", 200), ("x", 200)])
-def test_a_form_may_name_a_charset(client, png, path, charset, status):
-    """What can't be read in it is the client's doing; half a character is no name."""
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [("utf-8", 200), ("ASCII", 200), ("latin-1", 200), ("undefined", 400), ("utf-7", 400)],
+)
+def test_a_form_may_name_a_charset_that_forms_have(client, png, path, charset, status):
+    """Bytes that are no character in it are no reason to refuse a picture."""
     kind = f"multipart/form-data; boundary=b; charset={charset}"
-    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="+2AA-"\r\n\r\n'
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="\xc3.png"\r\n\r\n'
     body = part + png + b"\r\n"
     if path == "/v1/classify":
         body *= 2
@@ -140,6 +143,25 @@ def test_a_form_may_name_a_charset(client, png, path, charset, status):
     assert answer.status_code == status
     if status == 400:
         assert answer.json()["error"]["code"] == "invalid_form"
+
+
+def test_a_form_that_breaks_off_is_refused_whole(client, png):
+    """Its last picture may be cut short; what came before is not answered as if it were all."""
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    whole = (part + png + b"\r\n") * 2 + b"--b--"
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    answer = client.post("/v1/classify", content=whole, headers=kind)
+    assert len(answer.json()["results"]) == 2
+    for cut in (len(whole) - 1, len(whole) - 5, len(part + png) + 40, len(part + png) - 9):
+        answer = client.post("/v1/classify", content=whole[:cut], headers=kind)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_form"), cut
+
+
+def test_the_charset_of_what_is_no_form_is_not_looked_at(client):
+    sent = client.post(
+        "/v1/classify", content=b"{}", headers={"content-type": "application/json; charset=utf-16"}
+    )
+    assert (sent.status_code, sent.json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
 def test_explain_by_another_method_and_layer(client, png, predictor):
@@ -230,7 +252,7 @@ def test_the_openapi_page_documents_every_endpoint(client):
         ({"files": {"picture": b"wrong name"}}, 400, "missing_file"),
         ({"data": {"file": "not a file"}}, 415, "unsupported_media_type"),
         ({"content": b"x", "headers": TEXT}, 415, "unsupported_media_type"),
-        ({"content": b"x", "headers": FORM}, 400, "http_400"),
+        ({"content": b"x", "headers": FORM}, 400, "invalid_form"),
         ({"content": bytes(11 * 2**20), "headers": PNG}, 413, "body_too_large"),
     ],
 )  # fmt: skip

@@ -33,6 +33,21 @@ def test_the_program_is_not_watched_for_anyone(served):
     assert httpx.get(f"{served}/gradio_api/dev/reload", timeout=60).status_code == 404
 
 
+def test_what_one_visitor_called_the_server_is_shown_to_no_other(served):
+    for host in ("evil.example", "mine.example"):
+        answer = httpx.get(f"{served}/gradio_api/info", headers={"host": host}, timeout=60)
+        assert "/classify" in answer.json()["named_endpoints"]
+        assert (host in answer.text, "evil.example" in answer.text) == (True, host[0] == "e")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000])
+@pytest.mark.parametrize("start", ["static", "assets", "gradio_api/file="])
+def test_a_name_too_long_for_a_file_is_none(served, start, name):
+    answer = httpx.get(f"{served}/{start}/{name}", timeout=60)
+    assert answer.status_code in (403, 404), answer.text
+    assert answer.headers["content-type"] == "application/json"
+
+
 def test_more_streams_than_the_page_holds_are_refused_and_others_are_not():
     streaming, ended = asyncio.Event(), asyncio.Event()
 

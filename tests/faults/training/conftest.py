@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from fault_commands import ROOT, Command, epochs_in, train, until
+from fault_commands import ROOT, Command, epochs_in, train
 
 from tests.faults.namespaces import TOKEN
 from tests.faults.processes import called, descendants, kill, parents
+from tests.waiting import until
 
 
 class Nodes:

@@ -90,15 +90,6 @@ class Command:
         return [int(n) for n in re.findall(r"Epoch (\d+): train loss", self.text())]
 
 
-def until(what, seconds):
-    """Wait until `what()` is true; returns that."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.1)
-    return found
-
-
 def epochs_in(run):
     """How many epochs a run has on record."""
     return len(read_history(run / "history.csv"))

@@ -7,11 +7,12 @@ import signal
 import time
 
 import pytest
-from fault_commands import epochs_in, report, until
+from fault_commands import epochs_in, report
 
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 from tests.faults.processes import kill
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 DATA = ["--data", "digits", "--train-limit", "300", "--image-size", "16"]

@@ -11,10 +11,11 @@ import subprocess
 import time
 
 import pytest
-from fault_commands import SAME, difference, epochs_in, report, train, until
+from fault_commands import SAME, difference, epochs_in, report, train
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 from tests.faults.processes import holder_of, kill
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -27,7 +27,7 @@ class RunPlan:
     seed: int = 0
     precision: Precision = "auto"  # auto: bf16 where the hardware multiplies it natively
     compile: Compile = "auto"  # auto: torch.compile on GPUs; on a CPU it takes longer than it saves
-    channels_last: bool = True  # memory format of the network; False is for comparisons
+    tuned_memory: bool = True  # channels last, freed memory kept; False is for comparisons
     sync_norms: bool = False  # batch norm over all workers' images, not each worker's own
 
 

@@ -23,6 +23,7 @@ from cifar_model.data import ImageDataModule
 from cifar_model.dataset import TrainingData
 from cifar_model.epoch_log import EpochLog
 from cifar_model.history import HISTORY
+from cifar_model.kept_memory import keep_freed_memory
 from cifar_model.lit_classifier import LitClassifier
 from cifar_model.native_bf16 import has_native_bf16
 from cifar_model.resnet9 import ResNet9
@@ -58,7 +59,7 @@ def build_network(plan: RunPlan) -> ResNet9:
     """A freshly initialised network for the plan."""
     recipe = plan.recipe
     network = ResNet9(plan.num_classes, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
-    layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+    layout = torch.channels_last if plan.tuned_memory else torch.contiguous_format
     return network.to(memory_format=layout)
 
 
@@ -119,6 +120,8 @@ def fit(
     threads: CPU threads of this process; None leaves torch's default.
     """
     use_threads(threads)
+    if plan.tuned_memory and not torch.cuda.is_available():
+        keep_freed_memory()
     pl.seed_everything(plan.seed, verbose=False)
     network = build_network(plan)
     if plan.sync_norms:

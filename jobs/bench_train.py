@@ -37,7 +37,7 @@ class Variant:
     title: str
     recipe: Recipe
     precision: Precision
-    channels_last: bool
+    tuned_memory: bool
     workers: int  # 0: without Ray
 
 
@@ -98,7 +98,7 @@ def take_turn(variant: Variant, data: TrainingData, classes: int, cores: int) ->
     """Train two short epochs one way."""
     # Every image at full size, whatever the recipe does early on.
     recipe = replace(variant.recipe, epochs=2, low_resolution_share=0.0)
-    plan = RunPlan(recipe, classes, 0, variant.precision, channels_last=variant.channels_last)
+    plan = RunPlan(recipe, classes, 0, variant.precision, tuned_memory=variant.tuned_memory)
     with tempfile.TemporaryDirectory(prefix="bench-") as storage:
         # Ray keeps files by a run's name, so each turn needs one of its own.
         folder = Path(storage) / Path(storage).name

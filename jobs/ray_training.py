@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, TrainingDiverged
 from cifar_model.files import clear_asides, write_whole
+from cifar_model.kept_memory import KEPT_MEMORY
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
 from jobs.connection import Cluster, check_address, is_connected, is_local, ray_cluster
@@ -263,6 +264,9 @@ def torch_trainer(
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             logging_config=LoggingConfig(log_level="WARNING"),
             callbacks=list(callbacks),
+            worker_runtime_env=(
+                {"env_vars": KEPT_MEMORY} if task.plan.tuned_memory and not gpus else None
+            ),
         ),
     )
 

@@ -131,16 +131,18 @@ def end(head: Head) -> None:
     """
     if birth(head.pid) == head.born:
         below = descendants(head.pid)
-        os.killpg(head.pid, signal.SIGTERM)
-        if not gone({head.pid: head.born}, STOP_SECONDS):
-            os.killpg(head.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # whoever ends this moment
+            os.killpg(head.pid, signal.SIGTERM)
+            if not gone({head.pid: head.born}, STOP_SECONDS):
+                os.killpg(head.pid, signal.SIGKILL)
         for number in (signal.SIGTERM, signal.SIGKILL):
             if gone(below, LEFT_SECONDS):
                 break
             for pid, born in below.items():
                 if birth(pid) == born:
-                    with suppress(ProcessLookupError):  # it ends this moment
+                    with suppress(ProcessLookupError):
                         os.kill(pid, number)
+        gone(below, LEFT_SECONDS)
     state_file().unlink(missing_ok=True)
 
 
@@ -164,8 +166,8 @@ def descendants(pid: int) -> dict[int, int]:
     waiting = [pid]
     while waiting:
         below = children.get(waiting.pop(), {})
+        waiting += below.keys() - found.keys()
         found |= below
-        waiting += below
     return found
 
 

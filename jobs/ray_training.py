@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, TrainingDiverged
 from cifar_model.files import clear_asides, write_whole
-from cifar_model.kept_memory import KEPT_MEMORY
+from cifar_model.kept_memory import kept_memory
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
 from jobs.connection import Cluster, check_address, is_connected, is_local, ray_cluster
@@ -265,7 +265,7 @@ def torch_trainer(
             logging_config=LoggingConfig(log_level="WARNING"),
             callbacks=list(callbacks),
             worker_runtime_env=(
-                {"env_vars": KEPT_MEMORY} if task.plan.tuned_memory and not gpus else None
+                {"env_vars": kept_memory()} if task.plan.tuned_memory and not gpus else None
             ),
         ),
     )

@@ -5,7 +5,8 @@ Comments, profiles, thumbnails, animations and EXIF are where small files grow l
 60 KiB, and a JPEG can consist of millions of empty comments. None of it changes a pixel, so none of
 it gets to the decoder; only EXIF's orientation is read, and nothing else in it.
 
-Not covered: what is wrong inside the compressed pixels. That is the decoder's to find.
+Not covered: what is wrong inside the compressed pixels. That is the decoder's to find, unless the
+damage looks like a segment of a JPEG.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ _GREY, _RGB, _BY_PALETTE = 0, 2, 3  # PNG's colour type, the 10th byte of its he
 
 MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
 MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
-# Among pixels, a zero or a restart's number after 0xFF is no marker; nor are bytes that fill up.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# Those that end pixels; a zero or a restart's number after 0xFF doesn't, nor do bytes that fill up.
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xef\xfe]")
 _SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
-_WITHOUT_LENGTH = {0x01, _SOI}
 # Frames, Huffman and arithmetic tables, quantisation, restart interval.
 _JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
 # JFIF and Adobe say what the colours mean.
@@ -136,16 +136,20 @@ def _png(data: bytes) -> Drawing:
 def _key_of_eight_bits(part: bytes, depth: int, colours: int) -> bytes:
     """The chunk that names the transparent colour, which Pillow compares with 8-bit pixels.
 
-    PNG 1.2, 4.2.1.1: the file has it in the depth of its pixels.
+    PNG 1.2, 4.2.1.1: the file has it in the depth of its pixels. Of 16 bits the upper 8 count, as
+    they do for the pixels: what differs only below them is transparent too.
     """
-    numbers = struct.unpack(f">{(len(part) - 12) // 2}H", part[8 : 8 + (len(part) - 12) // 2 * 2])
     if colours == _GREY and depth in (2, 4):
-        scaled = [number % 2**depth * (255 // (2**depth - 1)) for number in numbers]
+        shape, scale = ">H", 255 / (2**depth - 1)
     elif colours == _RGB and depth == 16:
-        scaled = [number >> 8 for number in numbers]
+        shape, scale = ">3H", 1 / 256
     else:
         return part
-    named = part[4:8] + struct.pack(f">{len(scaled)}H", *scaled)
+    try:
+        numbers = struct.unpack(shape, part[8:-4])
+    except struct.error as error:
+        raise damaged("its transparent colour is none") from error
+    named = part[4:8] + b"".join(struct.pack(">H", int(n % 2**depth * scale)) for n in numbers)
     return struct.pack(">I", len(named) - 4) + named + struct.pack(">I", zlib.crc32(named))
 
 
@@ -158,13 +162,14 @@ def _jpeg(data: bytes) -> Drawing:
             raise damaged("a marker is missing before its pixels")
         start = len(data) if found is None else found.start()
         if scans:
-            parts.append(data[position:start])  # pixels
+            # Without what fills up: before what comes next, it could make another marker of it.
+            parts.append(data[position:start].rstrip(b"\xff"))
         if found is None:
             break  # without its end; whether all pixels are there, the decoder sees
         marker = data[start + 1]
         position = start + 2
-        if marker in _WITHOUT_LENGTH:
-            continue
+        if marker == _SOI:
+            raise damaged("another begins in it")
         if marker == _EOI:
             parts.append(data[start:position])
             break

@@ -69,7 +69,7 @@ class PageRoutes:
         elif scope["type"] == "http" and scope["method"] == "GET" and path.startswith(_STREAMS):
             await self._stream(scope, receive, send)
         elif scope["type"] == "http" and not path.startswith(_UPLOAD):
-            if path == _INFO:
+            if path.rstrip("/") == _INFO:
                 # Asked without a page, Gradio shows everyone the host that the first one named.
                 scope = {**scope, "query_string": scope["query_string"] + b"&page="}
             await self.bounded(scope, receive, send)

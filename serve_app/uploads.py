@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -83,7 +84,8 @@ async def read_upload(request: Request, size: int) -> AsyncIterator[tuple[Pictur
 
 async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
     """Names and contents of a request's files."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # As the form's parser reads it, and whoever looks at its charset before.
+    kind = parse_options_header(request.headers.get("content-type"))[0].decode("latin-1")
     if kind == "multipart/form-data":
         async with _form(request) as form:
             parts = form.getlist("file")
@@ -93,7 +95,7 @@ async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
                 words = f"{len(parts)} fields named 'file'; at most {most}"
                 raise Problem(422, "too_many_files", words)
             return [
-                (_text(part.filename or ""), await part.read())
+                (part.filename or "", await part.read())
                 for part in parts
                 if isinstance(part, UploadFile)
             ]
@@ -123,16 +125,9 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, "invalid_form", f"the form can't be read: {error.message}") from error
-    except UnicodeError as error:  # the form may name a charset of its own
-        raise Problem(400, "invalid_form", f"the form's names can't be read: {error}") from error
     try:
         if not parser.ended:
             raise Problem(400, "invalid_form", "the form breaks off before its closing boundary")
         yield form
     finally:
         await form.close()
-
-
-def _text(name: str) -> str:
-    """A file's name as JSON can have it: some charsets bring halves of characters."""
-    return name.encode("utf-8", "replace").decode("utf-8")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from cifar_model import training
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import TrainingDiverged
 from cifar_model.history import read_history
@@ -94,6 +95,18 @@ def test_the_learning_rate_is_a_one_cycle_over_all_steps(tmp_path, data):
     rates = [r.lr for r in history]
     assert rates[0] < rates[1] <= 0.1 and rates[1] > rates[2] > rates[3]
     assert rates[3] == pytest.approx(0.1 / chosen.recipe.start_divisor / 1e4, rel=0.01)
+
+
+@pytest.mark.parametrize(("tuned", "gpu"), [(True, False), (True, True), (False, False)])
+def test_on_a_cpu_a_step_finds_the_memory_of_the_last(tmp_path, data, monkeypatch, tuned, gpu):
+    kept = []
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    one = replace(plan(epochs=1), tuned_memory=tuned, compile="off")
+    trainer = build_trainer(one, tmp_path, Placement())
+    monkeypatch.setattr(trainer, "fit", lambda *_, **__: None)
+    fit(one, data, trainer, threads=1)
+    assert bool(kept) == (tuned and not gpu)
 
 
 def test_metrics_are_those_of_a_recount(tmp_path, data):

@@ -198,6 +198,8 @@ def damaged_pngs() -> list[Case]:
         "width 0": png(header(0, 8), rows),
         "height 0": png(header(8, 0), rows),
         "colour type 5": png(header(8, 8, colour=5), rows),
+        "2 bits deep, megabytes of a colour": keyed_png(2, 0, b"\x55" * 2, bytes(9_000_000)),
+        "16-bit colours, half a colour": keyed_png(16, 2, bytes(48), b"\0\1\0"),
         "palette missing": png(header(8, 8, 8, 3), rows[: 8 * 9]),
         "palette missing, transparent": png(header(8, 8, 1, 3), rows[:16], before=chunk(b"tRNS")),
         "palette too long": png(header(8, 8, 8, 3), rows[:72], before=chunk(b"PLTE", bytes(999))),
@@ -241,6 +243,7 @@ def damaged_jpegs() -> list[Case]:
         "one segment too many": jpeg_with(segment(0xE5, b"") * MAX_SEGMENTS),
         "megabytes of tables": jpeg_with(segment(0xDB, bytes(65 * 900)) * 160),
         "a comment cut short": noise[:2] + b"\xff\xfe\xff\xff" + noise[-60_000:],
+        "another in it": noise[:-200] + noise,
         "millions of comments among its pixels": (
             progressive[:-2] + segment(0xFE, b"") * 2_400_000 + last + b"\xff\xd9"
         ),

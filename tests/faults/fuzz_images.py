@@ -51,6 +51,8 @@ def picture(data: bytes) -> None:
 def request(data: bytes) -> None:
     """The first line is the content type, the rest the body."""
     content_type, _, body = data.partition(b"\n")
+    if b"charset" in content_type:
+        return  # FormCharset's
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, object]:

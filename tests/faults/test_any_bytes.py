@@ -8,14 +8,14 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from serve_app.containers import orientation
+from serve_app.containers import orientation, take_apart
 from serve_app.decoding import Framed
 from serve_app.images import decode_image
 from serve_app.problems import Problem
@@ -109,6 +109,27 @@ def test_a_picture_comes_back_as_pillow_turns_it(picture, turned, order, kind):
 @given(st.one_of(st.binary(max_size=100), st.binary(max_size=100).map(lambda b: b"II*\0" + b)))
 def test_any_exif_has_an_orientation(data):
     assert orientation(data) in range(1, 9)
+
+
+PROGRESSIVE = encoded(Image.new("RGB", (64, 64), "red"), "JPEG", progressive=True)
+SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
+# Of what must not join up to a scan where something between is left out.
+PIECES = [b"\xff", b"\xda\0\x08", b"\xfe\0\6", b"\xff\xfe\0\2", b"\xff\xe5\0\4ab", b"\xff\x01",
+          b"\xff\xe0\0\x2a", b"\xff\xd0", b"\xff\0", b"\0", SCAN, SCAN[1:]]  # fmt: skip
+
+
+@held
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+@example([b"\xff", b"\xff\xfe\0\2", SCAN[1:]])
+@example([b"\xff", b"\xff\xfe\0\2", b"\xfe\0\6", b"\xff\xe0\0\x2a", SCAN])
+def test_every_scan_that_the_decoder_finds_was_counted(pieces):
+    """What is left of a JPEG, taken apart again, is the same."""
+    try:
+        drawing = take_apart(PROGRESSIVE[:-2] + b"".join(pieces) + b"\xff\xd9")
+    except Problem:
+        return
+    again = take_apart(drawing.data)
+    assert (again.data, again.scans) == (drawing.data, drawing.scans)
 
 
 class Body:

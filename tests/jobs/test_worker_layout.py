@@ -1,9 +1,14 @@
 """What each worker gets of a cluster's nodes, and what is said where they don't fit."""
 
+import os
+
 import pytest
 
 from cifar_model.errors import InputError
-from jobs.ray_training import WorkerLayout
+from cifar_model.kept_memory import KEPT_MEMORY
+from cifar_model.recipe import load_recipe
+from cifar_model.run_plan import RunPlan
+from jobs.ray_training import WorkerLayout, WorkerTask, torch_trainer, train_worker
 
 HEAD, CPU_NODE, GPU_NODE = {}, {"CPU": 4.0}, {"CPU": 8.0, "GPU": 1.0}
 
@@ -29,6 +34,18 @@ def test_a_worker_has_the_most_cores_with_which_all_fit_node_by_node(workers, no
 
 def test_shares_of_a_gpu_add_up():
     assert WorkerLayout(10, gpus_each=0.1).resources([{"CPU": 10.0, "GPU": 1.0}]) == (1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tuned", "kept"), [(0.0, True, KEPT_MEMORY), (1.0, True, None), (0.0, False, None)]
+)
+def test_workers_on_cpus_keep_what_a_step_frees(tmp_path, monkeypatch, gpus, tuned, kept):
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    plan = RunPlan(load_recipe("fast"), 10, tuned_memory=tuned)
+    task = WorkerTask(plan, None, tmp_path / "run", 1, 0.0)
+    trainer = torch_trainer(train_worker, task, WorkerLayout(2), gpus)
+    assert trainer.run_config.worker_runtime_env.get("env_vars") == kept
 
 
 def test_what_a_machine_has_no_room_for_is_refused_and_a_cluster_may_grow(monkeypatch):

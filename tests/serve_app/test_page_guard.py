@@ -33,9 +33,10 @@ def test_the_program_is_not_watched_for_anyone(served):
     assert httpx.get(f"{served}/gradio_api/dev/reload", timeout=60).status_code == 404
 
 
-def test_what_one_visitor_called_the_server_is_shown_to_no_other(served):
+@pytest.mark.parametrize("path", ["info", "info/", "info?page=none", "info?page=none&page=x"])
+def test_what_one_visitor_called_the_server_is_shown_to_no_other(served, path):
     for host in ("evil.example", "mine.example"):
-        answer = httpx.get(f"{served}/gradio_api/info", headers={"host": host}, timeout=60)
+        answer = httpx.get(f"{served}/gradio_api/{path}", headers={"host": host}, timeout=60)
         assert "/classify" in answer.json()["named_endpoints"]
         assert (host in answer.text, "evil.example" in answer.text) == (True, host[0] == "e")
 

@@ -100,4 +100,6 @@ async def _on_unreadable(request: Request, error: Exception) -> Response:
 async def _on_os_error(request: Request, error: OSError) -> Response:
     if error.errno != errno.ENAMETOOLONG:
         raise error
-    return problem_response(Problem(404, "not_found", "no file has such a name"), request.url.path)
+    return problem_response(
+        Problem(404, "not_found", "no file has such a name"), request.scope["path"]
+    )

@@ -130,7 +130,14 @@ def test_the_model_is_chosen_by_name(client, png):
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/explain"])
 @pytest.mark.parametrize(
     ("charset", "status"),
-    [("utf-8", 200), ("ASCII", 200), ("latin-1", 200), ("undefined", 400), ("utf-7", 400)],
+    [
+        ("utf-8", 200),
+        ("ASCII", 200),
+        ("latin-1", 200),
+        ("undefined", 400),
+        ("utf-7", 400),
+        ("x", 400),
+    ],
 )
 def test_a_form_may_name_a_charset_that_forms_have(client, png, path, charset, status):
     """Bytes that are no character in it are no reason to refuse a picture."""

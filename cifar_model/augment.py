@@ -70,7 +70,7 @@ def albumentations_pipeline(
 
 @dataclass(frozen=True)
 class Draws:
-    """What chance decided for each of B images; positions in pixels, all on the CPU."""
+    """What chance decided for each of B images; positions in pixels."""
 
     top_B: Tensor  # int64, of the crop in the padded image
     left_B: Tensor
@@ -81,8 +81,12 @@ class Draws:
 
     def take(self, positions: Tensor) -> Draws:
         """The draws of these images alone."""
+        return Draws(**{name: values[positions] for name, values in vars(self).items()})
+
+    def to(self, device: torch.device) -> Draws:
+        """The draws on this device, which is not waited for."""
         return Draws(
-            **{name: values[positions] for name, values in vars(self).items()},
+            **{name: values.to(device, non_blocking=True) for name, values in vars(self).items()}
         )
 
 
@@ -136,10 +140,10 @@ def apply(
     device, (count, size) = images_BHWC.device, images_BHWC.shape[:2]
     padding, hole = scaled(recipe.crop_padding, size), scaled(recipe.cutout_size, size)
     span = torch.arange(size, device=device)
-    top, left = draws.top_B.to(device), draws.left_B.to(device)
-    rows = top[:, None] + span - padding
-    columns = torch.where(draws.flip_B.to(device)[:, None], size - 1 - span, span)
-    columns = left[:, None] + columns - padding
+    draws = draws.to(device)
+    rows = draws.top_B[:, None] + span - padding
+    columns = torch.where(draws.flip_B[:, None], size - 1 - span, span)
+    columns = draws.left_B[:, None] + columns - padding
     inside = None
     if recipe.padding == "reflect":
         rows, columns = _reflect(rows, size), _reflect(columns, size)
@@ -151,11 +155,11 @@ def apply(
     if inside is not None:
         crops = crops * inside[..., None]
     if hole and recipe.cutout_probability:
-        in_rows = _within(span - draws.hole_top_B.to(device)[:, None], hole)
-        in_columns = _within(span - draws.hole_left_B.to(device)[:, None], hole)
-        holes = in_rows[:, :, None] & in_columns[:, None, :]
-        holes = holes & draws.hole_B.to(device)[:, None, None]
-        fill = torch.tensor(fill_value(normalisation), dtype=torch.uint8, device=device)
+        in_rows = _within(span - draws.hole_top_B[:, None], hole)
+        in_columns = _within(span - draws.hole_left_B[:, None], hole)
+        holes = in_rows[:, :, None] & in_columns[:, None, :] & draws.hole_B[:, None, None]
+        colour = torch.tensor(fill_value(normalisation), dtype=torch.uint8)
+        fill = colour.to(device, non_blocking=True)
         crops = torch.where(holes[..., None], fill, crops)
     return normalise(crops, normalisation)
 

@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader
 from cifar_model import augment
 from cifar_model.batch_plan import BatchPlan, derive_seed
 from cifar_model.batches import Batch, BatchDataset, EpochSteps
-from cifar_model.dataset import Pictures, TrainingData
+from cifar_model.dataset import LabelledImages, Pictures, TrainingData
 from cifar_model.normalisation import normalise
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import EVALUATION_BATCH
+
+MAX_LOADERS = 8  # processes that augment with albumentations beside a GPU
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -40,6 +42,14 @@ class ImageDataModule(pl.LightningDataModule):
         """The validation images in order, each once over all workers."""
         return self._loader(self.data.val, EVALUATION_BATCH, None, None)
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move what the network needs. The indices stay: chance is drawn on the CPU, and a GPU
+        that had to give them back would wait for every step to end."""
+        images = batch.images.to(device, non_blocking=True)
+        return batch._replace(images=images, labels_B=batch.labels_B.to(device, non_blocking=True))
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (training) and normalise on the device what is still uint8."""
         if self.trainer is None or not self.trainer.training:
@@ -54,7 +64,7 @@ class ImageDataModule(pl.LightningDataModule):
         draws = augment.draw(
             self.recipe,
             self.data.image_size,
-            batch.global_indices_G.cpu(),
+            batch.global_indices_G,
             epoch=batch.epoch,
             seed=self.seed,
             generator=torch.Generator().manual_seed(seed),
@@ -77,7 +87,16 @@ class ImageDataModule(pl.LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         world_size = self.trainer.world_size if self.trainer else 1
         plan = BatchPlan(len(data), batch_size, rank, world_size, shuffle_seed)
-        # batch_size=None: each item already is a batch.
+        on_gpu = torch.cuda.is_available()
+        # A GPU is faster than one core augments; on a CPU that core is one of those that train.
+        # A stream is read in order, by one process.
+        beside = on_gpu and transform is not None and isinstance(data, LabelledImages)
+        loaders = min(torch.get_num_threads(), MAX_LOADERS) if beside else 0
         return DataLoader(
-            BatchDataset(data, plan, transform), batch_size=None, sampler=EpochSteps(plan.steps)
+            BatchDataset(data, plan, transform),
+            batch_size=None,  # each item already is a batch
+            sampler=EpochSteps(plan.steps),
+            num_workers=loaders,
+            persistent_workers=loaders > 0,
+            pin_memory=on_gpu,
         )

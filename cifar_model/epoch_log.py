@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from cifar_model.errors import TrainingDiverged
 from cifar_model.files import write_whole
@@ -55,6 +56,8 @@ class EpochLog(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:
         """Note the time; after the very first step, say how long start-up took."""
+        if trainer.is_last_batch and torch.cuda.is_available():
+            torch.cuda.synchronize()  # else the steps would only have been handed over
         self.steps_ended = time.perf_counter()
         if self.command_started is not None and trainer.is_global_zero:
             waited = time.time() - self.command_started

@@ -35,8 +35,9 @@ class LitClassifier(pl.LightningModule):
         # its "disable" (1.9) drops the weights too.
         self.train_loss = MeanMetric(nan_strategy=math.inf)
         self.val_loss = MeanMetric(nan_strategy=math.inf)
-        self.train_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+        # Its checks of each batch's values would have a GPU wait for every step to end.
+        self.train_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) -> logits (B, K)."""

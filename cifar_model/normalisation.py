@@ -44,8 +44,15 @@ def normalisation_of(counts: NDArray[np.int64]) -> Normalisation:
 
 def normalise(images_BHWC: Tensor, normalisation: Normalisation) -> Tensor:
     """uint8 (B, S, S, 3) -> float32 (B, 3, S, S), channels-last, zero mean and unit spread."""
+    # A GPU that is given a value and not told to go on waits for all it has in hand.
+    device = images_BHWC.device
+    mean, scale = (part.to(device, non_blocking=True) for part in mean_and_scale(normalisation))
+    return ((images_BHWC.float() - mean) * scale).permute(0, 3, 1, 2)
+
+
+def mean_and_scale(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
+    """What a pixel of 0..255 is shifted down by and then multiplied with, float32 (3,) each."""
     import torch
 
-    mean = torch.tensor(normalisation.mean, device=images_BHWC.device) * 255
-    scale = 1 / (torch.tensor(normalisation.std, device=images_BHWC.device) * 255)
-    return ((images_BHWC.float() - mean) * scale).permute(0, 3, 1, 2)
+    mean = torch.tensor(normalisation.mean) * 255
+    return mean, 1 / (torch.tensor(normalisation.std) * 255)

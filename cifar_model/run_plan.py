@@ -12,8 +12,6 @@ from cifar_model.recipe import Recipe
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "32-true", "bf16-mixed")
-Compile = Literal["auto", "on", "off"]
-COMPILES: tuple[Compile, ...] = ("auto", "on", "off")
 SEEDS = range(2**32)  # what NumPy and Lightning take
 EVALUATION_BATCH = 1024  # images a validation step, over all workers
 
@@ -26,7 +24,7 @@ class RunPlan:
     num_classes: int
     seed: int = 0
     precision: Precision = "auto"  # auto: bf16 where the hardware multiplies it natively
-    compile: Compile = "auto"  # auto: torch.compile on GPUs; on a CPU it takes longer than it saves
+    compile: bool = False  # torch.compile; see RESULTS.md for what it takes and saves
     tuned_memory: bool = True  # channels last, freed memory kept; False is for comparisons
     sync_norms: bool = False  # batch norm over all workers' images, not each worker's own
 

@@ -90,6 +90,7 @@ def trainer_options(plan: RunPlan, placement: Placement) -> dict[str, Any]:
         "plugins": [*placement.plugins, WholeFileIO()],
         "callbacks": list(placement.callbacks),
         "precision": native_precision() if plan.precision == "auto" else plan.precision,
+        "benchmark": torch.cuda.is_available(),  # cuDNN tries its algorithms: all batches are alike
         # `ImageDataModule` deals out the data itself, each image once.
         "use_distributed_sampler": False,
         "num_sanity_val_steps": 0,
@@ -126,7 +127,7 @@ def fit(
     network = build_network(plan)
     if plan.sync_norms:
         sync_norms(network)
-    if plan.compile == "on" or (plan.compile == "auto" and torch.cuda.is_available()):
+    if plan.compile:
         # In place: names of parameters, and so checkpoints, stay as they are.
         network.compile()
     module = LitClassifier(network, plan.recipe, seed=plan.seed)

@@ -21,7 +21,7 @@ from cifar_model.dataset import ImageDataset, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
-from cifar_model.run_plan import COMPILES, EVALUATION_BATCH, PRECISIONS, RunPlan, check_seed
+from cifar_model.run_plan import EVALUATION_BATCH, PRECISIONS, RunPlan, check_seed
 from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
@@ -78,9 +78,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--compile",
-        choices=COMPILES,
-        default="auto",
-        help="torch.compile the network; auto: on GPUs (default: auto)",
+        action="store_true",
+        help="torch.compile the network: takes most of a minute at the start, for long runs",
     )
     add(
         "--workers",
@@ -169,8 +168,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             storage.push(folder, uri)
     go_on = ["--resume", "--storage", options.storage, "--name", folder.name]
     go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
-    if options.compile != "auto":
-        go_on += ["--compile", options.compile]
+    if options.compile:
+        go_on += ["--compile"]
     held = runs.held(folder) if uri is None else nullcontext()
     with interruptible("jobs.train", *go_on), held:
         # A run may have been killed after its last epoch, before its model was written.

@@ -61,7 +61,7 @@ def test_losses_of_a_short_seeded_run_are_golden(tmp_path, name):
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 def test_a_compiled_network_learns_alike_and_leaves_an_ordinary_checkpoint(tmp_path, data):
-    chosen = replace(plan(epochs=1), compile="on")
+    chosen = replace(plan(epochs=1), compile=True)
     eager, _ = run(tmp_path / "eager", data, plan(epochs=1))
     history, module = run(tmp_path, data, chosen)
     assert module.network._compiled_call_impl is not None
@@ -102,7 +102,7 @@ def test_on_a_cpu_a_step_finds_the_memory_of_the_last(tmp_path, data, monkeypatc
     kept = []
     monkeypatch.setattr(training, "keep_freed_memory", lambda: kept.append(True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    one = replace(plan(epochs=1), tuned_memory=tuned, compile="off")
+    one = replace(plan(epochs=1), tuned_memory=tuned)
     trainer = build_trainer(one, tmp_path, Placement())
     monkeypatch.setattr(trainer, "fit", lambda *_, **__: None)
     fit(one, data, trainer, threads=1)

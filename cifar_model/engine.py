@@ -16,8 +16,8 @@ from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.model_config import ModelConfig
 
-# auto: torch on a GPU, else OpenVINO. torch: PyTorch as it is, in float32 on a CPU.
-EngineName = Literal["auto", "openvino", "torch"]
+# auto: gpu where there is one, else OpenVINO. torch: PyTorch as it is, in float32, on either.
+EngineName = Literal["auto", "gpu", "openvino", "torch"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 Framed = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
 
@@ -47,19 +47,25 @@ def load_engine(
     """
     if name not in ENGINES:
         raise InputError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
-    if name == "torch" or (name == "auto" and has_gpu()):
+    if name == "torch":
         from cifar_model.torch_engine import TorchEngine
 
         return TorchEngine.load(folder, threads=threads)
+    if name == "gpu" and not gpu_count():
+        raise InputError("engine gpu: PyTorch finds no NVIDIA GPU here; take auto or openvino")
+    if name == "gpu" or (name == "auto" and gpu_count()):
+        from cifar_model.gpu_engine import GpuEngine
+
+        return GpuEngine.load(folder)
     from cifar_model.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(folder, config, threads=threads)
 
 
-def has_gpu() -> bool:
-    """Whether PyTorch finds an NVIDIA GPU; it is imported only where there may be one."""
+def gpu_count() -> int:
+    """How many NVIDIA GPUs PyTorch finds; it is imported only where there may be one."""
     if not any(Path("/dev").glob("nvidia[0-9]*")):
-        return False
+        return 0
     import torch
 
-    return bool(torch.cuda.is_available())
+    return int(torch.cuda.device_count())

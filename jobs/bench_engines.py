@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.dataset import LabelledImages
-from cifar_model.engine import ENGINES, EngineName
+from cifar_model.engine import ENGINES, EngineName, gpu_count
 from cifar_model.model_config import read_config
 from cifar_model.predictor import Predictor
 from cifar_model.sources import load_test_set
@@ -37,7 +38,7 @@ def bench_engines(
     stages = Stages(time.time())
     stages.say(f"Reading {spec}")
     test = load_test_set(spec, image_size=read_config(model).image_size).test
-    engines: list[EngineName] = [name for name in ENGINES if name != "auto"]
+    engines = [name for name in ENGINES if is_here(name)]
     predictors = {name: Predictor.load(model, engine=name, threads=threads) for name in engines}
     paces: dict[tuple[str, int], list[float]] = {}
     for number in range(rounds):
@@ -56,6 +57,16 @@ def bench_engines(
         figures[f"{name}_logit_difference"] = float(apart)
     print(table(figures, engines))
     return figures
+
+
+def is_here(name: EngineName) -> bool:
+    """Whether this machine can run the engine."""
+    return {
+        "auto": False,  # is one of the others
+        "gpu": gpu_count() > 0,
+        "openvino": find_spec("openvino") is not None,
+        "torch": True,
+    }[name]
 
 
 def images_per_second(

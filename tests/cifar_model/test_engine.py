@@ -49,5 +49,7 @@ def test_a_negative_scale_after_a_max_pool_is_not_folded(tmp_path):
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(InputError, match="engine 'tpu': expected one of auto, openvino, torch"):
+    with pytest.raises(
+        InputError, match="engine 'tpu': expected one of auto, gpu, openvino, torch"
+    ):
         load_engine(BUILT_IN, read_config(BUILT_IN), "tpu")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cifar_model.cores import usable_cores
-from cifar_model.engine import ENGINES
+from cifar_model.engine import ENGINES, gpu_count
 from cifar_model.errors import InputError, one_line_errors
 from serve_app.replica_settings import settings_for_replicas
 from serve_app.running import address_of, running_here
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     wanted = {
         name: getattr(options, name)
-        for name in ("model", "models", "replicas", "cores", "engine")
+        for name in ("model", "models", "replicas", "cores", "gpus", "engine")
         if getattr(options, name) is not None
     }
     with one_line_errors("serve_app"):
@@ -77,9 +77,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="CPU cores of each (default: all over the replicas; on a cluster 1)",
     )
     add(
+        "--gpus",
+        type=float,
+        help="GPUs of each, or its share of one (default: all over the replicas; on a cluster 0)",
+    )
+    add(
         "--engine",
         choices=ENGINES,
-        help="what runs the model; auto: PyTorch on a GPU, OpenVINO on a CPU (default: auto)",
+        help="what runs the model; auto: gpu for a replica that has one, else openvino "
+        "(default: auto)",
     )
     add(
         "--update",
@@ -206,7 +212,20 @@ def with_local_sizes(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     if os.environ.get("RAY_ADDRESS"):
         return wanted
     sized = {"replicas": 1, **wanted}
-    return {"cores": max(1, usable_cores() // max(1, sized["replicas"])), **sized}
+    replicas = max(1, sized["replicas"])
+    return {"cores": max(1, usable_cores() // replicas), "gpus": share_of_gpus(replicas), **sized}
+
+
+def share_of_gpus(replicas: int) -> float:
+    """Of this machine's GPUs, for each replica of each kind.
+
+    Half of them are left for while one version of a model takes the place of another.
+    """
+    from serve_app.app import DEPLOYMENTS
+
+    share = gpu_count() / (2 * len(DEPLOYMENTS) * replicas)
+    # Ray counts in ten-thousandths.
+    return float(int(share)) if share >= 1 else int(share * 10_000) / 10_000
 
 
 def join_ray(address: str, remedy: str) -> None:

@@ -39,6 +39,7 @@ class Arguments:
     cores: int = 1
     replicas: int | None = None
     engine: EngineName = "auto"
+    gpus: float = 0.0  # a replica's, or its share of one
 
 
 def classify(arguments: Mapping[str, Any]) -> Application:
@@ -95,6 +96,10 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
         value = str(arguments.get(name, 1))
         if not value.isdecimal() or int(value) < 1:
             raise InputError(f"serve: {name}={value}, expected a whole number from 1")
+    if (gpus := shares_of_gpus(arguments.get("gpus", 0))) is None:
+        raise InputError(
+            f"serve: gpus={arguments['gpus']}, expected a whole number of GPUs or a share of one"
+        )
     if (engine := arguments.get("engine", "auto")) not in ENGINES:
         raise InputError(f"serve: engine={engine}, expected one of {', '.join(ENGINES)}")
     from cifar_model.model_folder import BUILT_IN
@@ -109,7 +114,17 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
         int(arguments.get("cores", 1)),
         int(replicas) if replicas is not None else None,
         engine,
+        gpus,
     )
+
+
+def shares_of_gpus(given: Any) -> float | None:
+    """The number of GPUs that Ray can give a replica; None for one that it can't."""
+    try:
+        gpus = float(given)
+    except ValueError:
+        return None
+    return gpus if 0 <= gpus < 1 or (gpus.is_integer() and gpus > 0) else None
 
 
 def check_model(folder: Path) -> str:
@@ -134,7 +149,7 @@ def _model_server(application: str, wanted: Arguments, settings: Mapping[str, st
         max_ongoing_requests=2 * (MAX_INSIDE + MAX_ARRIVING),
         max_queued_requests=MAX_INSIDE,
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
-        ray_actor_options={"num_cpus": wanted.cores},
+        ray_actor_options={"num_cpus": wanted.cores, "num_gpus": wanted.gpus},
         # A new version is loaded and warmed beside the old one, which goes once it answers.
         max_surge_percent=100,
         **options,

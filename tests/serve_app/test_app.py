@@ -25,7 +25,16 @@ def free_port():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"modell": "x"}, {"model": "x", "port": "1"}, {"cores": "0"}, {"cores": "many"}]
+    "arguments",
+    [
+        {"modell": "x"},
+        {"model": "x", "port": "1"},
+        {"cores": "0"},
+        {"cores": "many"},
+        {"gpus": "1.5"},
+        {"gpus": "-1"},
+        {"gpus": "some"},
+    ],
 )
 def test_unknown_or_bad_arguments_are_refused(arguments):
     with pytest.raises(InputError, match="serve: "):

@@ -18,7 +18,7 @@ from types import FrameType
 from cifar_model.errors import INTERRUPTED
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
-AGAIN_S = 1.0
+AGAIN_S = 1.0  # between an interruption and the next try, if it was not heard
 
 
 @contextmanager

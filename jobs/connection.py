@@ -12,6 +12,7 @@ from typing import Any
 
 from cifar_model.cores import usable_cores
 from cifar_model.errors import InputError
+from jobs.interruption import handlers_kept
 
 # Read by Ray when it is imported or started, so set before; a user's own settings win.
 RAY_SETTINGS = {
@@ -57,12 +58,13 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
     if ray.is_initialized():
         yield Cluster(_nodes(), dashboard=None)
         return
-    if is_local():
-        context = start_local_ray(
-            num_cpus=usable_cores(), logging_level="WARNING", log_to_driver=worker_output
-        )
-    else:
-        context = _join(logging_level="WARNING", log_to_driver=worker_output)
+    with handlers_kept():  # Ray has one of its own for SIGTERM
+        if is_local():
+            context = start_local_ray(
+                num_cpus=usable_cores(), logging_level="WARNING", log_to_driver=worker_output
+            )
+        else:
+            context = _join(logging_level="WARNING", log_to_driver=worker_output)
     try:
         url = context.dashboard_url
         yield Cluster(_nodes(), f"http://{url}" if url else None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,7 +127,7 @@ def find_on_ray(
     gpus: float,
     out: Path,
 ) -> dict[str, Any]:
-    """The same on a Ray that is connected, from the main thread.
+    """The same on a Ray that is connected.
 
     data: a TrainingData or an ObjectRef of one.
     """
@@ -138,14 +137,11 @@ def find_on_ray(
         data = ray.put(data)
     aside = out / f".range-test-{time.time_ns()}"
     task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
-    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with readable_failure("range test", "when the cause is gone, try again"):
             result = torch_trainer(sweep_worker, task, WorkerLayout(workers), gpus).fit()
         return result.return_value  # of the first worker
     finally:
-        # Ray Train leaves its own, which is deaf once its run has ended.
-        signal.signal(signal.SIGINT, on_interrupt)
         shutil.rmtree(aside, ignore_errors=True)
 
 

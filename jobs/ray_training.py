@@ -22,6 +22,7 @@ from cifar_model.kept_memory import kept_memory
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
 from jobs.connection import Cluster, check_address, is_connected, is_local, ray_cluster
+from jobs.interruption import handlers_kept
 from jobs.run_folder import DIVERGED
 from jobs.stages import Stages
 from jobs.streaming import StreamedPictures
@@ -221,7 +222,8 @@ def readable_failure(what: str, advice: str) -> Iterator[None]:
     from ray.train import TrainingFailedError
 
     try:
-        yield
+        with handlers_kept():  # Ray Train leaves one that is deaf once its run has ended
+            yield
     except TrainingFailedError as error:
         raise InputError(f"{what} failed: {failure_reason(error)}; {advice}") from error
 

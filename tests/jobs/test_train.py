@@ -162,6 +162,24 @@ def test_a_run_that_was_killed_or_interrupted_goes_on_from_its_last_checkpoint(
     assert "Training epochs 0" not in resumed.stdout
 
 
+def test_ctrl_c_is_heard_when_the_workers_have_ended(ray_cluster, tmp_path, monkeypatch, capsys):
+    """The handler that Ray Train leaves behind would ask its controller, which has ended."""
+
+    def export(*what):
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the export went on")
+
+    how = ["--epochs", "1", "--workers", "1", "--cpus-per-worker", "1"]
+    where = ["--storage", str(tmp_path), "--name", "late"]
+    with monkeypatch.context() as late, pytest.raises(SystemExit) as stop:
+        late.setattr(train, "export_run", export)
+        train.main([*SMALL, *how, *where])
+    assert stop.value.code == 130
+    assert "jobs.train: interrupted; to go on" in capsys.readouterr().err
+    train.main(["--resume", *where, "--workers", "1"])
+    assert Predictor.load(tmp_path / "late" / "model")
+
+
 def test_the_name_of_an_ended_run_is_refused(digits_run, capsys):
     storage = ["--storage", digits_run.parent, "--name", digits_run.name]
     assert "has ended" in refusal(capsys, *SMALL, *storage)

@@ -44,9 +44,13 @@ class LitClassifier(pl.LightningModule):
         return self.network(images_BCHW)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout draws from the global generator; seeding it by step makes a resumed run repeat
-        # what an undisturbed one does.
-        torch.manual_seed(derive_seed(self.seed, batch.epoch, batch.step, batch.rank))
+        # Dropout draws from its device's generator; seeding that by step makes a resumed run repeat
+        # what an undisturbed one does. torch.manual_seed would note a stack trace for each kind of
+        # device that has not been used yet, at each step.
+        if self.recipe.dropout:
+            seed = derive_seed(self.seed, batch.epoch, batch.step, batch.rank)
+            on_gpu = self.device.type == "cuda"
+            (torch.cuda if on_gpu else torch.default_generator).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch -> the loss to descend."""
@@ -56,11 +60,15 @@ class LitClassifier(pl.LightningModule):
             plain = F.cross_entropy(logits, batch.labels_B)
             self.train_loss.update(plain, len(batch.labels_B))
             self.train_accuracy.update(logits, batch.labels_B)
-        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
-        self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         # DDP averages the workers' gradients; this makes that the mean over all images of the
         # global batch, also where one worker's share is an image larger than another's.
         return loss * (len(batch.labels_B) * batch.world_size / len(batch.global_indices_G))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # Each call takes a millisecond of a step that a GPU does in five; one an epoch is enough.
+        if self.trainer.is_last_batch:
+            self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
+            self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the validation metrics with one batch."""

@@ -109,6 +109,14 @@ def test_on_a_cpu_a_step_finds_the_memory_of_the_last(tmp_path, data, monkeypatc
     assert bool(kept) == (tuned and not gpu)
 
 
+def test_a_step_leaves_nothing_behind(tmp_path, data):
+    """Seeding all devices at each step would: PyTorch keeps that for when they are first used."""
+    before = len(torch.cuda._queued_calls)
+    _, module = run(tmp_path, data, plan("seed", epochs=2))
+    assert module.trainer.global_step > 5
+    assert len(torch.cuda._queued_calls) - before < 5
+
+
 def test_metrics_are_those_of_a_recount(tmp_path, data):
     history, module = run(tmp_path, data, plan())
     from cifar_model.normalisation import normalise
@@ -162,7 +170,6 @@ def test_workers_with_unequal_shares_weigh_every_image_alike(data):
 
     torch.manual_seed(0)
     module = LitClassifier(ResNet9(10).eval(), plan().recipe, seed=0)
-    module.log = lambda *args, **kwargs: None
 
     def loss(rank, world_size):
         batch = BatchDataset(data.train, BatchPlan(33, 33, rank, world_size, 0))[0, 0]

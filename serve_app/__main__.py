@@ -130,7 +130,7 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
         print("Serve runs on this cluster already, at its own host and port", flush=True)
     elif on_cluster:
         check_port_is_free(host, port)
-    say_what_is_awaited(int(ray.cluster_resources().get("CPU", 0)), arguments)
+    say_what_is_awaited(ray.cluster_resources(), arguments)
     print("Starting the replicas; they load the model and run it once", flush=True)
     if begun:
         serve.start(http_options={"host": host, "port": port})
@@ -182,11 +182,15 @@ def update(wanted: dict[str, Any], port: int) -> None:
     before = asked_of_them()
     asked = Asked({**before.arguments, **wanted}, {**before.settings, **settings})
     arguments = read_arguments(with_local_sizes(asked.arguments))
-    cpus = int(ray.cluster_resources().get("CPU", 0))
+    resources = ray.cluster_resources()
     if on_cluster:
-        say_what_is_awaited(cpus, arguments)
+        say_what_is_awaited(resources, arguments)
     else:
-        check_room(cpus, read_arguments(with_local_sizes(before.arguments)), arguments)
+        check_room(
+            int(resources.get("CPU", 0)),
+            read_arguments(with_local_sizes(before.arguments)),
+            arguments,
+        )
     print(
         "Starting replicas with the new model; the old ones answer until they are ready", flush=True
     )

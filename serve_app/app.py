@@ -179,7 +179,17 @@ def _page(wanted: Arguments, classifier: Any, explainer: Any, *, asked: Asked) -
 
 def cpus_of(wanted: Arguments) -> int:
     """CPUs that Ray sets aside for all replicas together, before any of them scales up."""
-    return wanted.cores * sum(
+    return wanted.cores * replicas_of(wanted)
+
+
+def gpus_of(wanted: Arguments) -> float:
+    """GPUs, likewise."""
+    return wanted.gpus * replicas_of(wanted)
+
+
+def replicas_of(wanted: Arguments) -> int:
+    """Replicas of all model servers together, before any of them scales up."""
+    return sum(
         wanted.replicas or deployment_options(name)["autoscaling_config"]["min_replicas"]
         for name in DEPLOYMENTS.values()
     )

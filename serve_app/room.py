@@ -1,9 +1,11 @@
-"""Whether a Ray has the CPUs for a server: Serve itself would wait without a word."""
+"""Whether a Ray has the room for a server: Serve itself would wait without a word."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cifar_model.errors import InputError
-from serve_app.app import DEPLOYMENTS, Arguments, cpus_of
+from serve_app.app import DEPLOYMENTS, Arguments, cpus_of, gpus_of
 
 
 def check_room(cpus: int, now: Arguments, then: Arguments) -> None:
@@ -21,11 +23,16 @@ def check_room(cpus: int, now: Arguments, then: Arguments) -> None:
         )
 
 
-def say_what_is_awaited(cpus: int, then: Arguments) -> None:
-    """Print a line if a cluster is too small as it is; its autoscaler may add nodes."""
-    if cpus_of(then) > cpus:
-        print(
-            f"The replicas take {cpus_of(then)} CPUs and the cluster has {cpus}: they wait for "
-            "more nodes; Ctrl-C gives up, fewer --replicas or --cores need less",
-            flush=True,
-        )
+def say_what_is_awaited(resources: Mapping[str, float], then: Arguments) -> None:
+    """Print a line for what a cluster has too little of as it is; its autoscaler may add nodes.
+
+    resources: of the whole cluster, "CPU", "GPU".
+    """
+    wanted = (("CPU", cpus_of(then), "--cores"), ("GPU", gpus_of(then), "--gpus"))
+    for kind, needed, option in wanted:
+        if needed > (there := resources.get(kind, 0)):
+            print(
+                f"The replicas take {needed:g} {kind}s and the cluster has {there:g}: they wait "
+                f"for more nodes; Ctrl-C gives up, fewer --replicas or {option} need less",
+                flush=True,
+            )

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from cifar_model.errors import InputError
-from serve_app.__main__ import check_port_is_free, main
-from serve_app.app import build, read_arguments
-from serve_app.room import check_room
+from serve_app.__main__ import check_port_is_free, main, share_of_gpus
+from serve_app.app import build, gpus_of, read_arguments
+from serve_app.room import check_room, say_what_is_awaited
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +58,32 @@ def test_an_update_that_would_never_find_its_cpus_is_refused():
     for then in (sized(4, 1), sized(5, 1), sized(1, 5)):
         with pytest.raises(InputError, match="the server was started with 12"):
             check_room(12, now, then)
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 2, 8])
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_two_versions_of_all_replicas_fit_on_the_gpus(monkeypatch, gpus, replicas):
+    monkeypatch.setattr("serve_app.__main__.gpu_count", lambda: gpus)
+    share = share_of_gpus(replicas)
+    assert read_arguments({"gpus": share}).gpus == share  # one that Ray takes
+    assert (share > 0) == (gpus > 0)
+    wanted = read_arguments({"replicas": replicas, "gpus": share})
+    assert 2 * gpus_of(wanted) <= gpus
+
+
+@pytest.mark.parametrize(
+    ("resources", "awaited"),
+    [
+        ({"CPU": 6, "GPU": 1.5}, []),
+        ({"CPU": 5, "GPU": 1.5}, ["take 6 CPUs and the cluster has 5"]),
+        ({"CPU": 6}, ["take 1.5 GPUs and the cluster has 0"]),
+    ],
+)
+def test_what_a_cluster_has_too_little_of_is_said(capsys, resources, awaited):
+    say_what_is_awaited(resources, read_arguments({"replicas": 2, "gpus": 0.25}))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(awaited)
+    assert all(words in line for words, line in zip(awaited, said, strict=True))
 
 
 def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(served, free_port):

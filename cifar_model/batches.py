@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class EpochSteps(Sampler[tuple[int, int]]):
     """The (epoch, step) keys of one epoch. Lightning calls `set_epoch` before each."""
 
     steps: int
-    epoch: int = field(default=0, init=False)
+    epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration is of."""

@@ -18,20 +18,22 @@ from torch.utils.data import DataLoader
 from cifar_model import augment
 from cifar_model.batch_plan import BatchPlan, derive_seed
 from cifar_model.batches import Batch, BatchDataset, EpochSteps
-from cifar_model.dataset import LabelledImages, Pictures, TrainingData
+from cifar_model.dataset import Pictures, TrainingData
+from cifar_model.loader_processes import leave_signals_to_the_run
 from cifar_model.normalisation import normalise
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import EVALUATION_BATCH
 
-MAX_LOADERS = 8  # processes that augment with albumentations beside a GPU
-
 
 class ImageDataModule(pl.LightningDataModule):
-    """Train and validation loaders, dealt out to the trainer's workers."""
+    """Train and validation loaders, dealt out to the trainer's workers.
 
-    def __init__(self, data: TrainingData, recipe: Recipe, *, seed: int) -> None:
+    loaders: processes that augment image by image, where the recipe does; 0 for this one.
+    """
+
+    def __init__(self, data: TrainingData, recipe: Recipe, *, seed: int, loaders: int = 0) -> None:
         super().__init__()
-        self.data, self.recipe, self.seed = data, recipe, seed
+        self.data, self.recipe, self.seed, self.loaders = data, recipe, seed, loaders
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One epoch of augmented batches, shuffled by seed and epoch."""
@@ -87,16 +89,16 @@ class ImageDataModule(pl.LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         world_size = self.trainer.world_size if self.trainer else 1
         plan = BatchPlan(len(data), batch_size, rank, world_size, shuffle_seed)
-        on_gpu = torch.cuda.is_available()
-        # A GPU is faster than one core augments; on a CPU that core is one of those that train.
-        # A stream is read in order, by one process.
-        beside = on_gpu and transform is not None and isinstance(data, LabelledImages)
-        loaders = min(torch.get_num_threads(), MAX_LOADERS) if beside else 0
+        beside = transform is not None and self.loaders > 0
+        # Lightning has a resumed run's first batches made before it says of which epoch they are.
+        epoch = self.trainer.global_step // plan.steps if self.trainer else 0
         return DataLoader(
             BatchDataset(data, plan, transform),
             batch_size=None,  # each item already is a batch
-            sampler=EpochSteps(plan.steps),
-            num_workers=loaders,
-            persistent_workers=loaders > 0,
-            pin_memory=on_gpu,
+            sampler=EpochSteps(plan.steps, epoch),
+            num_workers=self.loaders if beside else 0,
+            prefetch_factor=1 if beside else None,
+            persistent_workers=beside,
+            worker_init_fn=leave_signals_to_the_run,
+            pin_memory=torch.cuda.is_available(),
         )

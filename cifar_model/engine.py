@@ -52,7 +52,7 @@ def load_engine(
 
         return TorchEngine.load(folder, threads=threads)
     if name == "gpu" and not gpu_count():
-        raise InputError("engine gpu: PyTorch finds no NVIDIA GPU here; take auto or openvino")
+        raise InputError("engine gpu: PyTorch can use no NVIDIA GPU here; take auto or openvino")
     if name == "gpu" or (name == "auto" and gpu_count()):
         from cifar_model.gpu_engine import GpuEngine
 
@@ -63,9 +63,10 @@ def load_engine(
 
 
 def gpu_count() -> int:
-    """How many NVIDIA GPUs PyTorch finds; it is imported only where there may be one."""
+    """How many NVIDIA GPUs PyTorch can use; it is imported only where there may be one."""
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         return 0
     import torch
 
-    return int(torch.cuda.device_count())
+    # The count alone would be of those whose driver is too old as well.
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0

@@ -56,7 +56,8 @@ class EpochLog(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:
         """Note the time; after the very first step, say how long start-up took."""
-        if trainer.is_last_batch and torch.cuda.is_available():
+        timed = trainer.is_last_batch or self.command_started is not None
+        if timed and torch.cuda.is_available():
             torch.cuda.synchronize()  # else the steps would only have been handed over
         self.steps_ended = time.perf_counter()
         if self.command_started is not None and trainer.is_global_zero:

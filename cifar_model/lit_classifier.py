@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from cifar_model.batch_plan import derive_seed
 from cifar_model.batches import Batch
+from cifar_model.mean_loss import MeanLoss
 from cifar_model.muon import MuonWithSGD
 from cifar_model.recipe import Recipe
 from cifar_model.resnet9 import ResNet9
@@ -25,16 +24,16 @@ class LitClassifier(pl.LightningModule):
     It logs `train_loss`, `train_accuracy`, `val_loss` and `val_accuracy` an epoch: means over every
     image of every worker, the losses as plain cross-entropy in nats (without label smoothing), so
     that they compare across recipes.
+
+    steps: of the whole run. Lightning's own estimate of them makes the data's loaders, on a resumed
+        run before it knows at which step that is.
     """
 
-    def __init__(self, network: ResNet9, recipe: Recipe, *, seed: int) -> None:
+    def __init__(self, network: ResNet9, recipe: Recipe, *, seed: int, steps: int) -> None:
         super().__init__()
-        self.network, self.recipe, self.seed = network, recipe, seed
+        self.network, self.recipe, self.seed, self.steps = network, recipe, seed, steps
         classes = network.num_classes
-        # By default torchmetrics drops losses that are no numbers, and divergence would not show;
-        # its "disable" (1.9) drops the weights too.
-        self.train_loss = MeanMetric(nan_strategy=math.inf)
-        self.val_loss = MeanMetric(nan_strategy=math.inf)
+        self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         # Its checks of each batch's values would have a GPU wait for every step to end.
         self.train_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.val_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
@@ -48,9 +47,9 @@ class LitClassifier(pl.LightningModule):
         # what an undisturbed one does. torch.manual_seed would note a stack trace for each kind of
         # device that has not been used yet, at each step.
         if self.recipe.dropout:
-            seed = derive_seed(self.seed, batch.epoch, batch.step, batch.rank)
-            on_gpu = self.device.type == "cuda"
-            (torch.cuda if on_gpu else torch.default_generator).manual_seed(seed)
+            on_cpu = self.device.type == "cpu"
+            its = torch.default_generator if on_cpu else torch.get_device_module(self.device)
+            its.manual_seed(derive_seed(self.seed, batch.epoch, batch.step, batch.rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch -> the loss to descend."""
@@ -65,7 +64,7 @@ class LitClassifier(pl.LightningModule):
         return loss * (len(batch.labels_B) * batch.world_size / len(batch.global_indices_G))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        # Each call takes a millisecond of a step that a GPU does in five; one an epoch is enough.
+        # Each call takes a millisecond, which a GPU waits for; one an epoch is enough.
         if self.trainer.is_last_batch:
             self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
             self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
@@ -82,7 +81,7 @@ class LitClassifier(pl.LightningModule):
         """The recipe's optimiser, and its one-cycle over all steps of the run."""
         recipe = self.recipe
         optimizer = build_optimizer(self.network, recipe)
-        schedule = one_cycle(optimizer, recipe, int(self.trainer.estimated_stepping_batches))
+        schedule = one_cycle(optimizer, recipe, self.steps)
         # A step, not an epoch: Lightning saves checkpoints before the epoch's scheduler step.
         return {
             "optimizer": optimizer,

@@ -113,7 +113,8 @@ def range_test(
     recipe = replace(plan.recipe, epochs=sweep.steps, low_resolution_share=small)
     with isolate_rng():
         pl.seed_everything(plan.seed, verbose=False)
-        module = LitClassifier(build_network(plan), recipe, seed=plan.seed)
+        network = build_network(plan)
+        module = LitClassifier(network, recipe, seed=plan.seed, steps=sweep.steps)
         swept = _Sweeping(sweep, recipe.peak_lr)
         options = trainer_options(plan, placement or Placement())
         options["callbacks"].append(swept)

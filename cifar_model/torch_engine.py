@@ -18,6 +18,8 @@ class TorchEngine:
     """See `engine.Engine`."""
 
     def __init__(self, network: ResNet9, normalisation: Normalisation) -> None:
+        # For the whole process: cuDNN would round to 10 bits of mantissa otherwise.
+        torch.backends.cudnn.allow_tf32 = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device)
         self.normalisation = normalisation
@@ -32,8 +34,7 @@ class TorchEngine:
 
     def __call__(self, squares_BSS3: NDArray[np.uint8]) -> Forward:
         """See `engine.Engine`."""
-        # cuDNN would round to 10 bits of mantissa otherwise.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.inference_mode():
             maps_BCHW = self.network.features(self.normalised(squares_BSS3))
             logits_BK = self.network.head(maps_BCHW)
             weights_KC = self.network.linear.weight * self.network.logit_scale

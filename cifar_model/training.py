@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from cifar_model.batch_plan import BatchPlan
 from cifar_model.checkpoint_io import WholeFileIO
 from cifar_model.data import ImageDataModule
 from cifar_model.dataset import TrainingData
@@ -25,6 +26,7 @@ from cifar_model.epoch_log import EpochLog
 from cifar_model.history import HISTORY
 from cifar_model.kept_memory import keep_freed_memory
 from cifar_model.lit_classifier import LitClassifier
+from cifar_model.loader_processes import loader_processes
 from cifar_model.native_bf16 import has_native_bf16
 from cifar_model.resnet9 import ResNet9
 from cifar_model.run_plan import RunPlan
@@ -90,7 +92,8 @@ def trainer_options(plan: RunPlan, placement: Placement) -> dict[str, Any]:
         "plugins": [*placement.plugins, WholeFileIO()],
         "callbacks": list(placement.callbacks),
         "precision": native_precision() if plan.precision == "auto" else plan.precision,
-        "benchmark": torch.cuda.is_available(),  # cuDNN tries its algorithms: all batches are alike
+        # cuDNN tries its algorithms once for each shape; nearly all batches have the same.
+        "benchmark": torch.cuda.is_available(),
         # `ImageDataModule` deals out the data itself, each image once.
         "use_distributed_sampler": False,
         "num_sanity_val_steps": 0,
@@ -130,10 +133,14 @@ def fit(
     if plan.compile:
         # In place: names of parameters, and so checkpoints, stay as they are.
         network.compile()
-    module = LitClassifier(network, plan.recipe, seed=plan.seed)
+    recipe = plan.recipe
+    steps = recipe.epochs * BatchPlan(len(data.train), recipe.batch_size).steps
+    module = LitClassifier(network, recipe, seed=plan.seed, steps=steps)
     trainer.fit(
         module,
-        datamodule=ImageDataModule(data, plan.recipe, seed=plan.seed),
+        datamodule=ImageDataModule(
+            data, recipe, seed=plan.seed, loaders=loader_processes(data, recipe)
+        ),
         ckpt_path=checkpoint,
         weights_only=True,
     )

@@ -61,7 +61,8 @@ def layout_words(options: argparse.Namespace, *names: str) -> list[str]:
 def _heard() -> Iterator[None]:
     """Within the block, interruptions are raised until they are heard."""
     # What a shell starts in the background ignores Ctrl-C; an alarm may be another's.
-    before = {n: h for n in INTERRUPTIONS if (h := signal.getsignal(n)) is not signal.SIG_IGN}
+    found = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    before = {n: h for n, h in found.items() if h not in (signal.SIG_IGN, None)}
     insists = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     if insists:  # from the start, since Lightning puts back the handlers that it has found
         signal.signal(signal.SIGALRM, _insist)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import signal
 import threading
@@ -113,7 +114,7 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
     from serve_app.app import read_arguments
     from serve_app.deployments import Asked
     from serve_app.ours import our_applications, take_away
-    from serve_app.room import say_what_is_awaited
+    from serve_app.room import check_room, say_what_is_awaited
 
     arguments = read_arguments(with_local_sizes(wanted))
     start_ray(arguments)
@@ -130,7 +131,10 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
         print("Serve runs on this cluster already, at its own host and port", flush=True)
     elif on_cluster:
         check_port_is_free(host, port)
-    say_what_is_awaited(ray.cluster_resources(), arguments)
+    if on_cluster:
+        say_what_is_awaited(ray.cluster_resources(), arguments)
+    else:
+        check_room(ray.cluster_resources(), arguments)
     print("Starting the replicas; they load the model and run it once", flush=True)
     if begun:
         serve.start(http_options={"host": host, "port": port})
@@ -186,11 +190,7 @@ def update(wanted: dict[str, Any], port: int) -> None:
     if on_cluster:
         say_what_is_awaited(resources, arguments)
     else:
-        check_room(
-            int(resources.get("CPU", 0)),
-            read_arguments(with_local_sizes(before.arguments)),
-            arguments,
-        )
+        check_room(resources, arguments, read_arguments(with_local_sizes(before.arguments)))
     print(
         "Starting replicas with the new model; the old ones answer until they are ready", flush=True
     )
@@ -227,9 +227,11 @@ def share_of_gpus(replicas: int) -> float:
     """
     from serve_app.app import DEPLOYMENTS
 
-    share = gpu_count() / (2 * len(DEPLOYMENTS) * replicas)
-    # Ray counts in ten-thousandths.
-    return float(int(share)) if share >= 1 else int(share * 10_000) / 10_000
+    places, gpus = 2 * len(DEPLOYMENTS) * replicas, gpu_count()
+    if gpus >= places:
+        return float(gpus // places)
+    # Each GPU is cut into equal shares; Ray counts in ten-thousandths.
+    return int(10_000 / math.ceil(places / gpus)) / 10_000 if gpus else 0.0
 
 
 def join_ray(address: str, remedy: str) -> None:
@@ -255,13 +257,13 @@ def start_ray(arguments: Arguments) -> None:
     if address := os.environ.get("RAY_ADDRESS"):
         join_ray(address, "or unset RAY_ADDRESS to serve from here")
         return
-    from serve_app.app import cpus_of
+    from serve_app.app import replicas_of
 
     # Ray only counts: all kinds of replicas share the cores. Twice, for while one version of a
     # model takes the place of another, both are there.
     ray.init(
         address="local",
-        num_cpus=2 * cpus_of(arguments),
+        num_cpus=2 * arguments.cores * replicas_of(arguments),
         include_dashboard=True,
         logging_level="WARNING",
         log_to_driver=False,

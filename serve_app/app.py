@@ -102,6 +102,8 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
         )
     if (engine := arguments.get("engine", "auto")) not in ENGINES:
         raise InputError(f"serve: engine={engine}, expected one of {', '.join(ENGINES)}")
+    if engine == "gpu" and not gpus:
+        raise InputError("serve: engine=gpu, and no GPU for a replica: expected gpus over 0")
     from cifar_model.model_folder import BUILT_IN
 
     folder = arguments.get("models")
@@ -122,7 +124,7 @@ def shares_of_gpus(given: Any) -> float | None:
     """The number of GPUs that Ray can give a replica; None for one that it can't."""
     try:
         gpus = float(given)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return gpus if 0 <= gpus < 1 or (gpus.is_integer() and gpus > 0) else None
 
@@ -175,16 +177,6 @@ def _page(wanted: Arguments, classifier: Any, explainer: Any, *, asked: Asked) -
         max_surge_percent=100,
     )
     return deployment.bind(wanted.model, wanted.models, classifier, explainer, asked)
-
-
-def cpus_of(wanted: Arguments) -> int:
-    """CPUs that Ray sets aside for all replicas together, before any of them scales up."""
-    return wanted.cores * replicas_of(wanted)
-
-
-def gpus_of(wanted: Arguments) -> float:
-    """GPUs, likewise."""
-    return wanted.gpus * replicas_of(wanted)
 
 
 def replicas_of(wanted: Arguments) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 from ray import serve
 from ray.serve import metrics
@@ -59,6 +61,12 @@ def waiting_limit(predictor: Predictor) -> int:
     return max(4 * MAX_BATCH, round(MAX_BATCH * WAIT_S / min(took)))
 
 
+def leave_gpus_of_others() -> None:
+    """A replica that was given no GPU sees none: Ray shows it all of its node."""
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 class WholePath:
     """ASGI middleware: the endpoints have their whole path, whatever prefix Serve routes here."""
 
@@ -85,6 +93,7 @@ class ModelServer:
         settings: Mapping[str, str],
     ) -> None:
         open_no_pickle_port()
+        leave_gpus_of_others()
         self._catalog = Catalog(Path(model), Path(models) if models else None)
         self._threads, self._engine, self._settings = threads, engine, settings
         self._batch_sizes = metrics.Histogram(

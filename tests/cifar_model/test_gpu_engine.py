@@ -33,7 +33,7 @@ def test_folded_norms_change_nothing_and_a_negative_scale_after_a_max_pool_stays
 
 @pytest.mark.skipif(gpu_count() > 0, reason="there is a GPU")
 def test_without_a_gpu_it_is_refused():
-    with pytest.raises(InputError, match="engine gpu: PyTorch finds no NVIDIA GPU here"):
+    with pytest.raises(InputError, match="engine gpu: PyTorch can use no NVIDIA GPU here"):
         load_engine(BUILT_IN, read_config(BUILT_IN), "gpu")
 
 
@@ -45,8 +45,8 @@ def test_a_batch_of_any_size_has_the_logits_of_pytorch(count):
     found = engine(SQUARES[:count])
     expected = TorchEngine.load(BUILT_IN)(SQUARES[:count])
     assert found.logits_BK.dtype == found.class_maps_BKhw.dtype == np.float32
-    np.testing.assert_allclose(found.logits_BK, expected.logits_BK, atol=0.05)
-    np.testing.assert_allclose(found.class_maps_BKhw, expected.class_maps_BKhw, atol=0.05)
+    np.testing.assert_allclose(found.logits_BK, expected.logits_BK, atol=0.1)
+    np.testing.assert_allclose(found.class_maps_BKhw, expected.class_maps_BKhw, atol=0.1)
 
 
 @on_a_gpu

@@ -70,9 +70,16 @@ def test_a_compiled_network_learns_alike_and_leaves_an_ordinary_checkpoint(tmp_p
     assert list(network.state_dict()) == list(module.network.state_dict())
 
 
-def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, data):
-    chosen = plan(dropout=0.1, flip="alternating", cutout_probability=0.5)
+@pytest.mark.parametrize(
+    ("loaders", "chosen"),
+    [
+        (0, plan(dropout=0.1, flip="alternating", cutout_probability=0.5)),
+        (2, plan("seed", cutout_probability=0.5)),  # albumentations in processes of their own
+    ],
+)
+def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, data, monkeypatch, loaders, chosen):
     whole, module = run(tmp_path / "whole", data, chosen)
+    monkeypatch.setattr(training, "loader_processes", lambda *_: loaders)
     _, resumed = run(
         tmp_path / "parts", data, chosen, checkpoint=tmp_path / "whole" / "epoch=0.ckpt"
     )
@@ -169,7 +176,7 @@ def test_workers_with_unequal_shares_weigh_every_image_alike(data):
     from cifar_model.resnet9 import ResNet9
 
     torch.manual_seed(0)
-    module = LitClassifier(ResNet9(10).eval(), plan().recipe, seed=0)
+    module = LitClassifier(ResNet9(10).eval(), plan().recipe, seed=0, steps=1)
 
     def loss(rank, world_size):
         batch = BatchDataset(data.train, BatchPlan(33, 33, rank, world_size, 0))[0, 0]

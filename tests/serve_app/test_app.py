@@ -11,7 +11,7 @@ import pytest
 
 from cifar_model.errors import InputError
 from serve_app.__main__ import check_port_is_free, main, share_of_gpus
-from serve_app.app import build, gpus_of, read_arguments
+from serve_app.app import build, read_arguments
 from serve_app.room import check_room, say_what_is_awaited
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,8 @@ def free_port():
         {"gpus": "1.5"},
         {"gpus": "-1"},
         {"gpus": "some"},
+        {"gpus": None},
+        {"engine": "gpu"},
     ],
 )
 def test_unknown_or_bad_arguments_are_refused(arguments):
@@ -46,18 +48,28 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
         build({"model": str(tmp_path)})
 
 
-def sized(replicas, cores):
-    return read_arguments({"replicas": replicas, "cores": cores})
+def sized(replicas, cores, gpus=0):
+    return read_arguments({"replicas": replicas, "cores": cores, "gpus": gpus})
 
 
-def test_an_update_that_would_never_find_its_cpus_is_refused():
+def test_an_update_that_would_never_find_its_room_is_refused():
     """Three kinds of replicas; of 12 CPUs, 2 replicas of a core each take 6."""
-    now = sized(2, 1)
+    now, there = sized(2, 1), {"CPU": 12}
     for then in (now, sized(3, 1), sized(1, 4), sized(2, 2)):
-        check_room(12, now, then)
+        check_room(there, then, now)
     for then in (sized(4, 1), sized(5, 1), sized(1, 5)):
-        with pytest.raises(InputError, match="the server was started with 12"):
-            check_room(12, now, then)
+        with pytest.raises(InputError, match=r"the change takes .* CPUs and the server has 12"):
+            check_room(there, then, now)
+    with pytest.raises(InputError, match=r"takes .* GPUs and the server has 1: .* --gpus"):
+        check_room({"CPU": 12, "GPU": 1}, sized(1, 1, 0.33), sized(1, 1, 0.33))
+
+
+def test_a_server_that_would_never_find_its_gpus_is_refused():
+    check_room({"CPU": 12, "GPU": 1}, sized(2, 1, 0.1666))
+    with pytest.raises(
+        InputError, match=r"the replicas take 3 GPUs and the server has 1: .* --gpus"
+    ):
+        check_room({"CPU": 12, "GPU": 1}, sized(1, 1, 1))
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 2, 8])
@@ -67,8 +79,8 @@ def test_two_versions_of_all_replicas_fit_on_the_gpus(monkeypatch, gpus, replica
     share = share_of_gpus(replicas)
     assert read_arguments({"gpus": share}).gpus == share  # one that Ray takes
     assert (share > 0) == (gpus > 0)
-    wanted = read_arguments({"replicas": replicas, "gpus": share})
-    assert 2 * gpus_of(wanted) <= gpus
+    places = gpus * int(1 / share) if 0 < share < 1 else gpus / (share or 1)
+    assert places >= 2 * 3 * replicas or not gpus
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_there_are_none_where_they_would_not_help(data, monkeypatch):
     assert loader_processes(data, recipe) == 0
 
 
+@pytest.mark.usefixtures("unheard_children")
 def test_an_interruption_is_left_to_the_run_that_ends_them(monkeypatch):
     monkeypatch.undo()
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}

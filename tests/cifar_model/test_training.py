@@ -77,6 +77,7 @@ def test_a_compiled_network_learns_alike_and_leaves_an_ordinary_checkpoint(tmp_p
         (2, plan("seed", cutout_probability=0.5)),  # albumentations in processes of their own
     ],
 )
+@pytest.mark.usefixtures("unheard_children")
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, data, monkeypatch, loaders, chosen):
     whole, module = run(tmp_path / "whole", data, chosen)
     monkeypatch.setattr(training, "loader_processes", lambda *_: loaders)

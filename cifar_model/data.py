@@ -90,8 +90,8 @@ class ImageDataModule(pl.LightningDataModule):
         world_size = self.trainer.world_size if self.trainer else 1
         plan = BatchPlan(len(data), batch_size, rank, world_size, shuffle_seed)
         beside = transform is not None and self.loaders > 0
-        # Lightning has a resumed run's first batches made before it says of which epoch they are.
-        epoch = self.trainer.global_step // plan.steps if self.trainer else 0
+        # These make a resumed run's first batches before Lightning says of which epoch they are.
+        epoch = self.trainer.global_step // plan.steps if beside and self.trainer else 0
         return DataLoader(
             BatchDataset(data, plan, transform),
             batch_size=None,  # each item already is a batch

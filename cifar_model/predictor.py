@@ -60,7 +60,7 @@ class Predictor:
 
     def forward(self, framed: Framed) -> Forward:
         """Logits (B, K) and class maps (B, K, h, w) of framed pictures (B, S, S, 3)."""
-        # PyTorch takes no array that it could not write to, such as one from Ray's object store.
+        # PyTorch warns of an array that it could not write to, such as one from Ray's object store.
         return self.engine(np.require(framed, requirements=("C", "W")))
 
     def logits(self, framed: Framed) -> NDArray[np.float32]:

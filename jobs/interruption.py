@@ -41,13 +41,16 @@ def interruptible(command: str, *go_on: object) -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Around what leaves handlers of its own: after it, those of `interruptible` are back."""
-    ours = [number for number in INTERRUPTIONS if signal.getsignal(number) is _interrupt]
+    """Around what leaves handlers of its own: after it, those before it are back."""
+    before = {number: signal.getsignal(number) for number in INTERRUPTIONS}
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, _interrupt)
+        for number, handler in before.items():
+            # SIGTERM's default ends a process on the spot; what Ray leaves ends Ray first.
+            is_worth_it = handler not in (signal.SIG_DFL, None)
+            if is_worth_it and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
 
 
 def layout_words(options: argparse.Namespace, *names: str) -> list[str]:

@@ -96,10 +96,7 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
         value = str(arguments.get(name, 1))
         if not value.isdecimal() or int(value) < 1:
             raise InputError(f"serve: {name}={value}, expected a whole number from 1")
-    if (gpus := shares_of_gpus(arguments.get("gpus", 0))) is None:
-        raise InputError(
-            f"serve: gpus={arguments['gpus']}, expected a whole number of GPUs or a share of one"
-        )
+    gpus = read_gpus(arguments.get("gpus", 0))
     if (engine := arguments.get("engine", "auto")) not in ENGINES:
         raise InputError(f"serve: engine={engine}, expected one of {', '.join(ENGINES)}")
     if engine == "gpu" and not gpus:
@@ -120,13 +117,15 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
     )
 
 
-def shares_of_gpus(given: Any) -> float | None:
-    """The number of GPUs that Ray can give a replica; None for one that it can't."""
+def read_gpus(given: Any) -> float:
+    """A number of GPUs that Ray can give a replica; InputError for any other."""
     try:
         gpus = float(given)
     except (TypeError, ValueError):
-        return None
-    return gpus if 0 <= gpus < 1 or (gpus.is_integer() and gpus > 0) else None
+        gpus = -1.0
+    if not (0 <= gpus < 1 or (gpus.is_integer() and gpus > 0)):
+        raise InputError(f"serve: gpus={given}, expected a whole number of GPUs or a share of one")
+    return gpus
 
 
 def check_model(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """The range test as a command, here and on Ray workers."""
 
 import json
+import signal
 
 import pytest
 from PIL import Image
@@ -42,7 +43,9 @@ def test_it_writes_points_suggestion_rule_and_a_plot(here):
 def test_two_workers_agree_on_one_suggestion_near_that_of_one(ray_cluster, here, tmp_path):
     out = tmp_path / "two"
     workers = ["--workers", "2", "--cpus-per-worker", "1"]
+    on_interrupt = signal.getsignal(signal.SIGINT)
     lr_find.main([*SMALL, *SWEEP, *workers, "--out", str(out)])
+    assert signal.getsignal(signal.SIGINT) is on_interrupt, "Ctrl-C after it would be swallowed"
     one, two = found(here), found(out)
     # The same batches and weights; batch norm sees half a batch on each.
     assert two["points"][0]["loss"] == pytest.approx(one["points"][0]["loss"], rel=0.05)

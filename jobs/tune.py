@@ -253,15 +253,18 @@ def search_on_tune(
             ),
         )
     results = tuner.fit()
+    # A result's own `config` is that of the trial's last report: none if the trial failed before
+    # one and the search was resumed since.
+    trials = results._experiment_analysis.trials
     return [
         Trial(
-            id=result.metrics["trial_id"],
-            values=result.config,
-            history=read_history(plan.folder / result.metrics["trial_id"] / HISTORY),
+            id=trial.trial_id,
+            values=trial.config,
+            history=read_history(plan.folder / trial.trial_id / HISTORY),
             failure=" ".join(str(result.error).split()[-60:]) if result.error else None,
             epochs=epochs,
         )
-        for result in results
+        for trial, result in zip(trials, results, strict=True)
     ]
 
 

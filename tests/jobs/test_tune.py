@@ -24,6 +24,10 @@ def rows(report):
         return list(csv.DictReader(file))
 
 
+def by_trial(trials):
+    return {trial["trial"]: trial for trial in trials}
+
+
 @pytest.fixture(scope="module")
 def report(ray_cluster, runs):
     """Three trials around the recipe's own rate; a weight decay of 1e30 can only diverge."""
@@ -120,6 +124,13 @@ def test_a_search_that_has_ended_is_not_run_again(report, capsys):
     with pytest.raises(SystemExit):
         tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
     assert "has ended" in capsys.readouterr().err
+
+
+def test_one_that_was_killed_before_its_report_writes_the_same_when_resumed(report):
+    before, written = rows(report), report.rename(report.with_name("before"))
+    tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
+    assert by_trial(rows(report)) == by_trial(before)
+    assert (report / "best.json").read_bytes() == (written / "best.json").read_bytes()
 
 
 @pytest.mark.slow

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What mkstemp and mkdtemp make of the prefixes below.
-_ASIDE = re.compile(r"\..+\.[a-z0-9_]{8}")
+# Between a file's own name and what mkstemp and mkdtemp append, so that no file of anybody else is
+# taken for one of these.
+_MARK = ".aside-"
+_ASIDE = re.compile(rf"\..+{re.escape(_MARK)}[a-z0-9_]{{8}}")
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file, replacing one that is there; a reader sees the old or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}{_MARK}", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -27,7 +29,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         Path(aside).chmod(0o666 & ~_umask())
         Path(aside).replace(path)
     except BaseException:
-        Path(aside).unlink()
+        Path(aside).unlink(missing_ok=True)  # an interruption may come when it has been renamed
         raise
 
 
@@ -41,7 +43,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not replace:
         raise FileExistsError(path)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
     old = aside.with_name(aside.name + ".old")
     try:
         yield aside
@@ -55,12 +57,12 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def clear_asides(folder: Path) -> None:
+def clear_asides(folder: Path, pattern: str = "**/.*") -> None:
     """Remove what writers that were killed have left in a folder and below.
 
     Only for a folder that nobody is writing to.
     """
-    for path in list(folder.rglob(".*")):
+    for path in list(folder.glob(pattern)):
         if _ASIDE.fullmatch(path.name):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

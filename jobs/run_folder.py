@@ -5,13 +5,14 @@ history.csv         metrics of each epoch
 .held               there while a command is at work
 startup.json        seconds from the command to the first step
 diverged.txt        why training ended early, if its loss became no number
-tensorboard/        the same for TensorBoard, and the learning rate
+tensorboard/        losses and accuracies of each epoch, for TensorBoard
 checkpoint_*/       one of each of the last two epochs
 model/              the exported model; its config being there means that the run has ended
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import re
@@ -31,6 +32,8 @@ from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
 
 STARTUP, DIVERGED = "startup.json", "diverged.txt"
+# What file systems without locks say, such as some NFS and Lustre mounts.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 RUN, MODEL, HELD = "run.json", "model", ".held"
 # Three checkpoints (two kept, one being written) of weights and Adam's two moments, and the model.
 NEEDED_BYTES = (3 * 3 + 1) * 4 * 6_575_370
@@ -79,13 +82,15 @@ def has_ended(folder: Path) -> bool:
 
 def check_new(folder: Path) -> None:
     """InputError if the folder is another run's."""
-    if folder.exists() and not (folder / RUN).exists():
+    if folder.is_dir() and not (folder / RUN).exists():
         # Nobody has got further here than to write that file.
-        clear_asides(folder)
+        clear_asides(folder, f".{RUN}.*")
     if has_ended(folder):
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
         )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--name {folder.name}: {folder} is a file; choose another --name")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(
             f"run {folder.name!r} was begun in {folder}; "
@@ -176,6 +181,9 @@ def held(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"run {folder.name!r} is being worked on by another command; wait for it or stop it"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         clear_asides(folder)
         yield
         path.unlink(missing_ok=True)

@@ -153,7 +153,7 @@ def given_band(text: str) -> tuple[float, float]:
 
 def begin(folder: Path, search: Search) -> None:
     """Claim the folder for a new search; InputError if it is taken, or its disk too full."""
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"{folder} is there already; add --resume to go on with a search, "
             "or choose another --name"

@@ -52,7 +52,7 @@ import os, sys
 from pathlib import Path
 from cifar_model.files import new_folder, write_whole
 folder = Path(sys.argv[1])
-(folder / ".hidden.of-the-user").write_text("kept")
+(folder / ".env.template").write_text("kept")  # of the user
 write_whole(folder / "whole.csv", b"kept")
 with new_folder(folder / "model") as aside:
     (aside / "weights").write_text("part")
@@ -63,4 +63,4 @@ with new_folder(folder / "model") as aside:
     assert killed.returncode == -9
     assert len(list(tmp_path.iterdir())) == 4
     clear_asides(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".hidden.of-the-user", "whole.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {".env.template", "whole.csv"}

@@ -1,5 +1,6 @@
 """Training on Ray: every image once, the same result as without Ray, and resumable runs."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -209,6 +210,25 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
     assert "has recipe digits, not seed" in refusal(capsys, *base, "--recipe", "seed")
     assert "resume it so" in refusal(capsys, *base[:-2])
     assert "is not what the run was begun on" in refusal(capsys, *base)
+
+
+def test_where_others_files_are_no_run_begins_and_none_is_touched(tmp_path, capsys):
+    (tmp_path / "notes").write_text("a file")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / ".env.template").write_text("hidden")
+    for name, words in (("notes", "is a file; choose another"), ("work", "choose another --name")):
+        assert words in refusal(capsys, *SMALL, "--storage", tmp_path, "--name", name)
+    assert (tmp_path / "work" / ".env.template").read_text() == "hidden"
+
+
+def test_a_storage_without_locks_is_trained_on_all_the_same(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    where = ["--storage", str(tmp_path), "--name", "nfs", "--workers", "0"]
+    train.main([*SMALL, "--epochs", "1", *where])
+    assert (tmp_path / "nfs" / "model" / "config.json").is_file()
 
 
 def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):

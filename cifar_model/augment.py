@@ -164,6 +164,9 @@ def apply(
     return normalise(crops, normalisation)
 
 
+SMALLEST = 8  # side of an image of which the network's three poolings leave something
+
+
 def shrink(images_BCHW: Tensor, recipe: Recipe, epoch: int) -> Tensor:
     """The images at the resolution that the recipe gives this epoch; in the later ones as they are.
 
@@ -171,7 +174,7 @@ def shrink(images_BCHW: Tensor, recipe: Recipe, epoch: int) -> Tensor:
     fast.ai/posts/2018-08-10-fastai-diu-imagenet.html).
     """
     size = images_BCHW.shape[-1]
-    side = scaled(recipe.low_resolution, size)
+    side = max(SMALLEST, scaled(recipe.low_resolution, size))
     if epoch >= recipe.small_epochs or side == size:
         return images_BCHW
     return F.interpolate(images_BCHW, (side, side), mode="bilinear", antialias=True)

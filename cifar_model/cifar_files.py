@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ def _archive_members(archive: Path) -> dict[str, bytes]:
                     stream = tar.extractfile(info)
                     assert stream is not None
                     members[name] = stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+            # gzip's checksum stands at its end, beyond what tar reads.
+            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                pass
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise InputError(f"cifar10: {archive} is damaged or truncated: {error}") from error
     missing = [name for name in _WANTED if name not in members]
     if missing:

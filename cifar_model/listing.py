@@ -87,10 +87,17 @@ class ListedDataset:
 
 
 def digest_of_files(root: Path, files: Sequence[Path]) -> str:
-    """SHA-256 over the files' names below `root` and their sizes in bytes."""
+    """SHA-256 over the files' names below `root` and their sizes in bytes.
+
+    InputError for one that isn't there, such as a link to nothing.
+    """
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\n".encode())
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise InputError(f"{path} can't be read: {error.strerror}") from error
+        digest.update(f"{path.relative_to(root)}\0{size}\n".encode())
     return digest.hexdigest()
 
 

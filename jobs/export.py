@@ -42,6 +42,10 @@ def shrink(model: Path, out: Path, name: str | None = None, note: str | None = N
     if out.exists():
         raise InputError(f"{out} exists; choose another --out")
     network, config = load_model(model)
+    if not (model / HISTORY).is_file():
+        raise InputError(
+            f"--model {model}: there is no {HISTORY} in it; expected a run's model folder"
+        )
     metrics = {key: v for key, v in config.metrics.items() if not key.startswith("test_")}
     config = replace(config, name=name or config.name, note=note or config.note, metrics=metrics)
     export_model(out, network, config, (model / HISTORY).read_bytes(), half=True)

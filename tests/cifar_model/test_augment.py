@@ -16,6 +16,7 @@ from cifar_model.augment import (
 )
 from cifar_model.normalisation import Normalisation, normalise
 from cifar_model.recipe import load_recipe
+from cifar_model.resnet9 import ResNet9
 
 SEED = load_recipe("seed")
 BATCHED = replace(SEED, augmentation="batched")
@@ -164,6 +165,12 @@ def test_early_epochs_see_smaller_images_and_later_ones_whole_ones():
     assert [shrink(ramp, recipe, epoch).shape[-1] for epoch in range(5)] == [48, 48, 64, 64, 64]
     small = shrink(ramp, recipe, 0)
     assert small[0, 0, 24].diff().min() > 0 and small.mean().abs() < 1e-6
+
+
+def test_the_smallest_image_is_one_that_the_network_takes():
+    recipe = replace(BATCHED, low_resolution=8, low_resolution_share=1.0)
+    small = shrink(torch.zeros(2, 3, 16, 16), recipe, 0)
+    assert ResNet9(10).eval()(small).shape == (2, 10)
 
 
 def test_a_shrunk_image_keeps_its_mean_and_loses_what_it_cannot_hold():

@@ -40,6 +40,12 @@ def test_the_fingerprint_of_a_listing_is_of_files_and_choice(request, kind):
             list_source(spec)
 
 
+def test_a_link_to_nothing_is_named(picture_folder):
+    (picture_folder / "red" / "gone.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(InputError, match=r"gone\.jpg can't be read: No such file"):
+        list_source(f"folder:{picture_folder}")
+
+
 def test_parquet_that_names_no_classes_is_numbered(picture_parquet):
     for path in picture_parquet.glob("*.parquet"):
         pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)

@@ -15,6 +15,10 @@ def test_a_shrunk_model_answers_as_the_whole_one(digits_model, tmp_path, capsys)
         ["--model", str(digits_model), "--out", str(out), "--name", "small", "--note", "Told."]
     )
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    (out / "history.csv").unlink()
+    with pytest.raises(SystemExit):
+        export.main(["--model", str(out), "--out", str(tmp_path / "again")])
+    assert "there is no history.csv in it" in capsys.readouterr().err
     images = load_source("digits").test.images[:100]
     whole, small = (Predictor.load(f).probabilities(images) for f in (digits_model, out))
     assert np.abs(whole - small).max() < 0.01

@@ -1,7 +1,7 @@
 """A training run on Ray Train: the driver's half and the worker's half.
 
-The driver imports no PyTorch: it only sends the plan and the data. Each worker runs the same
-`cifar_model.training.fit` as a run without Ray.
+The driver only sends the plan and the data. Each worker runs the same `cifar_model.training.fit` as
+a run without Ray.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ class WorkerLayout:
             raise InputError(f"--cpus-per-worker {self.cpus_each}: expected 1 or more")
         if self.gpus_each is not None and self.gpus_each < 0:
             raise InputError(f"--gpus-per-worker {self.gpus_each:g}: expected 0 or more")
+        if self.gpus_each is not None and 0 < self.gpus_each < 1 < self.workers:
+            raise InputError(
+                f"--gpus-per-worker {self.gpus_each:g} with --workers {self.workers}: workers of a "
+                "run can't share a GPU (NCCL); expected --workers 1, or whole GPUs"
+            )
         if self.workers:
             check_address()
 

@@ -36,6 +36,12 @@ def test_shares_of_a_gpu_add_up():
     assert WorkerLayout(10, gpus_each=0.1).resources([{"CPU": 10.0, "GPU": 1.0}]) == (1, 0.1)
 
 
+def test_workers_of_a_run_cannot_share_a_gpu():
+    WorkerLayout(1, gpus_each=0.5).check()
+    with pytest.raises(InputError, match="can't share a GPU"):
+        WorkerLayout(2, gpus_each=0.5).check()
+
+
 @pytest.mark.parametrize(
     ("gpus", "tuned", "kept"), [(0.0, True, KEPT_MEMORY), (1.0, True, None), (0.0, False, None)]
 )

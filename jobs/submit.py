@@ -33,8 +33,17 @@ TRAVELS = ("--model", "--models", "--recipe", "--lr")  # options whose local fil
 RESULTS = {"train": "--storage", "tune": "--storage", "lr_find": "--out", "evaluate": "--out"}
 TO_URIS = ("train",)  # what sends its results to object storage; others write to folders
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
-SERVING = "RAY_CIFAR_"  # how the settings of a server begin; see serve_app/access.py
+# What a server is told by its environment; see serve_app/access.py and slow_bodies.py. No more than
+# that: a client's own key, RAY_CIFAR_API_KEY, is not for others to see.
 SECRET = "RAY_CIFAR_API_KEYS"
+SERVING = (
+    f"{SECRET}_FILE",
+    "RAY_CIFAR_API_KEY_DIGESTS",
+    "RAY_CIFAR_RATE",
+    "RAY_CIFAR_BURST",
+    "RAY_CIFAR_CLIENT_HEADER",
+    "RAY_CIFAR_BODY_SECONDS",
+)
 NODE_PACKAGES = {"ray", "pip", "setuptools"}  # what a node has before any job comes
 
 
@@ -173,7 +182,7 @@ def serving_settings(environment: Mapping[str, str] = os.environ) -> dict[str, s
             f"{SECRET}: Ray's dashboard shows a job's environment to everyone; put the keys into a "
             f"file on the head node and name it in {SECRET}_FILE"
         )
-    return {name: value for name, value in environment.items() if name.startswith(SERVING)}
+    return {name: environment[name] for name in SERVING if name in environment}
 
 
 def pins() -> list[str]:

@@ -68,8 +68,9 @@ def test_a_package_over_the_limit_is_refused_with_its_largest_file(tmp_path):
 
 
 def test_a_servers_settings_go_along_and_keys_are_refused(monkeypatch, capsys):
-    given = {"RAY_CIFAR_RATE": "5", "RAY_CIFAR_API_KEYS_FILE": "/keys", "HOME": "/root"}
-    assert submit.serving_settings(given) == {k: given[k] for k in given if k != "HOME"}
+    settings = {"RAY_CIFAR_RATE": "5", "RAY_CIFAR_API_KEYS_FILE": "/keys"}
+    others = {"HOME": "/root", "RAY_CIFAR_API_KEY": "a-key-of-a-client"}
+    assert submit.serving_settings(settings | others) == settings
     monkeypatch.setenv("RAY_CIFAR_API_KEYS", "a-key-of-some-length")
     error = refusal(capsys, "serve")
     assert "name it in RAY_CIFAR_API_KEYS_FILE" in error and "some-length" not in error

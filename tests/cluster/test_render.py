@@ -1,5 +1,6 @@
 """The generated files: in step with the settings, and valid by the schemas of their readers."""
 
+import importlib
 import json
 import os
 import shlex
@@ -104,7 +105,18 @@ def test_the_launcher_itself_takes_the_file(path):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     [config] = documents(path)
-    validate_config(prepare_config(config))
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    # Ray's own would run pip in an image whose packages its user can't change.
+    assert prepared["setup_commands"] == prepared["head_setup_commands"] == []
+    assert "-e NVIDIA_VISIBLE_DEVICES=all" in prepared["docker"]["run_options"]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_what_the_launcher_speaks_to_a_cloud_with_is_installed(cloud):
+    """On whoever's machine starts the cluster, and in the image for the autoscaler on its head."""
+    for part in ("config", "node_provider"):
+        importlib.import_module(f"ray.autoscaler._private.{cloud}.{part}")
 
 
 @pytest.mark.skipif(not CRDS.is_dir(), reason="no KubeRay CRDs; KUBERAY_CRDS names their folder")

@@ -2,7 +2,7 @@
 
 OpenVINO picks the precision that the CPU computes natively: bfloat16 where it has it, else float32.
 Batch norm is folded into the convolutions where that is exact. What it brings over PyTorch is
-measured by `python -m jobs.bench serve`.
+measured by `python -m jobs.bench engines`.
 """
 
 from __future__ import annotations

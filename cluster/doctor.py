@@ -3,7 +3,7 @@
 python -m cluster.doctor --storage s3://bucket/runs
 
 Checks the address, the token, Ray's version, the nodes' CPUs, GPUs and free disk; with --storage
-Python's version too, and that every node can write there and read what the others wrote.
+Python's version too, and that every node can write there and read what those before it wrote.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--address", help="of the job server (default: RAY_ADDRESS)")
+    parser.add_argument(
+        "--address", help="of the job server (default: RAY_ADDRESS, else the one on this machine)"
+    )
     parser.add_argument("--storage", help="where runs go: a shared folder or URI, to try it out")
     options = parser.parse_args(arguments)
     address = options.address or os.environ.get("RAY_ADDRESS", "http://127.0.0.1:8265")

@@ -1,1 +1,1 @@
-"""The Ray entry points: each runs as `python -m jobs.NAME` and as a Ray job."""
+"""The commands, `python -m jobs.NAME`; `jobs.submit` sends most of them to a cluster."""

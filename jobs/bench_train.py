@@ -1,4 +1,4 @@
-"""Training speed: the seed's way against ours, each with and without Ray, taking turns in one run.
+"""Training speed: the seed's way, with and without Ray, against ours on it, in turns in one run.
 
 Each turn trains two epochs of a few steps; the second epoch's images/s count, over the training
 steps alone. What Ray adds to an epoch is the difference in wall time, checkpoint and report

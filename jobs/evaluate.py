@@ -2,7 +2,7 @@
 
 python -m jobs.evaluate --model runs/first/model --data digits
 
-The test set has to fit in memory, the training set does not: it is not read.
+The test set has to fit in memory; training images that lie in files of their own are not read.
 """
 
 from __future__ import annotations

@@ -53,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--precision", choices=PRECISIONS, default="auto", help="as for jobs.train")
     add("--min-lr", type=float, default=defaults.min_lr, help="first rate (default: 1e-5)")
     add("--max-lr", type=float, default=defaults.max_lr, help="last rate (default: 10)")
-    add("--steps", type=int, default=defaults.steps, help="rates in between (default: 100)")
+    add(
+        "--steps",
+        type=int,
+        default=defaults.steps,
+        help="rates from lowest to highest (default: 100)",
+    )
     add("--workers", type=int, default=0, help="Ray Train workers; 0: this process (default: 0)")
     add("--cpus-per-worker", type=int, help="cores of each (default: all over the workers)")
     add("--gpus-per-worker", type=float, help="GPUs of each (default: 1 if there are any)")

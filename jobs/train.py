@@ -55,7 +55,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--stream",
         action="store_true",
-        help="read images as they are needed, for data larger than memory; folder: or parquet",
+        help="read images as they are needed, for data larger than memory: folder:PATH, "
+        "parquet:PATH or a parquet cifar10",
     )
     add(
         "--recipe",

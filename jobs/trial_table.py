@@ -1,4 +1,4 @@
-"""The live table of a search: trial, status, learning rate, epoch, val accuracy, time, time to go.
+"""The live table of a search: trial, status, learning rate, epoch, val accuracy, time; time to go.
 
 On a terminal it is redrawn in place; in a log, such as that of a job that runs elsewhere, each
 change is a line.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-COLUMNS = ("trial", "status", "learning rate", "epoch", "val accuracy", "seconds", "to go")
+COLUMNS = ("trial", "status", "learning rate", "epoch", "val accuracy", "seconds")
 STATUS = {"PENDING": "starting", "RUNNING": "running", "TERMINATED": "ended", "ERROR": "failed"}
 
 
@@ -29,13 +28,11 @@ class TrialTable(tune.Callback):
 
     def __init__(self, epochs: int, total: int, concurrent: int) -> None:
         self.epochs, self.total, self.concurrent = epochs, total, concurrent
-        self.started = 0.0
         self.seconds_of_epochs: list[float] = []
         self.live: Live | None = None
 
     def setup(self, **info: Any) -> None:
         """Begin."""
-        self.started = time.time()
         if sys.stdout.isatty():
             self.live = Live(console=Console(), auto_refresh=False)
             self.live.start()
@@ -103,7 +100,7 @@ class TrialTable(tune.Callback):
 
     def _table(self, trials: list[Any]) -> Table:
         title = f"{len(trials)} of {self.total} trials, at most {self._to_go(trials)} to go"
-        table = Table(*COLUMNS[:-1], title=title)
+        table = Table(*COLUMNS, title=title)
         for trial in trials:
             table.add_row(*self._cells(trial, trials))
         return table

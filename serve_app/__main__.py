@@ -80,7 +80,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--gpus",
         type=float,
-        help="GPUs of each, or its share of one (default: all over the replicas; on a cluster 0)",
+        help="GPUs of each, or its share of one "
+        "(default: half of them over all replicas; on a cluster 0)",
     )
     add(
         "--engine",

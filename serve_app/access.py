@@ -1,11 +1,13 @@
 """Who may ask, and how often: optional API keys, and an optional rate for each caller.
 
-RAY_CIFAR_API_KEYS         keys that are let in, separated by commas; not set: everyone is
+RAY_CIFAR_API_KEYS         keys that are let in, separated by commas, of at least 16 characters
+                           each; not set: everyone is let in
 RAY_CIFAR_API_KEYS_FILE    a file with a key a line, beside those
 RAY_CIFAR_API_KEY_DIGESTS  SHA-256 of keys in hex, separated by commas, instead of both
 RAY_CIFAR_RATE             requests a second that each caller may send on average; none: no limit
 RAY_CIFAR_BURST            requests that a caller may send at once (default: two seconds' worth)
-RAY_CIFAR_CLIENT_HEADER    a header in which a proxy of yours says who called: x-forwarded-for
+RAY_CIFAR_CLIENT_HEADER    a header in which a proxy of yours says who called, such as
+                           x-forwarded-for (default: none)
 
 A caller is a key or, without keys, an address. Serve's own proxy does not pass addresses on:
 without keys and without that header, all callers share one rate. Each replica counts for itself.

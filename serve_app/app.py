@@ -1,6 +1,6 @@
 """Builds the Serve applications: one for each kind of request, and the page.
 
-serve deploy serve_app/config.yaml                           # all four, as that file says
+serve deploy --address "$RAY_ADDRESS" serve_app/config.yaml  # all four, as that file says
 serve run serve_app.app:build model=runs/first/model         # page and endpoints as one application
 """
 

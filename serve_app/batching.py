@@ -1,7 +1,7 @@
 """Gathers the pictures of many requests into batches: one model, one thread, no waiting.
 
 While a batch runs, whatever arrives is gathered; the next batch is all of that, and starts the
-moment the model is free. A lone request so waits for nothing, and under load batches fill by
+moment the model is free. So a lone request waits for nothing, and under load batches fill by
 themselves. (Serve's own `@serve.batch` closes a batch when its timer ends, though the model is
 still busy: at 32 connections it reached 4 to 6 pictures a batch.)
 """

@@ -15,8 +15,8 @@ from serve_app.pixel_budget import PixelBudget
 from serve_app.problems import Problem
 
 T = TypeVar("T")
-# Pictures that small are decoded at once and not counted: 256 of them have the pixels of two of the
-# largest.
+# Requests whose pictures have no more pixels together are decoded at once and not counted: 256 of
+# them have the pixels of two of the largest pictures.
 SMALL = 250_000  # pixels
 # Decoding takes up to 8 bytes a pixel, and seconds: pictures larger than these are worked on two at
 # a time, and in threads of their own, so that the others need not wait.

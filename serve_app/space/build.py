@@ -5,6 +5,7 @@ app.py             serve_app/space/space_app.py
 requirements.txt   exact pins, no Ray
 models/00-NAME/       the model folders
 cifar_model/  serve_app/   the files that app.py imports, directly or not
+LICENSE
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ def line_plot(title: str, y: str, colours: dict[str, str]) -> gr.LinePlot:
         color="images",
         color_map=colours,
         title=title,
+        x_axis_format="~g",  # 1 and not 1.0: labels have room
         show_label=False,
         height=260,
         min_width=320,

@@ -1,4 +1,4 @@
-"""A Ray head node on this machine alone: all of it on 127.0.0.1, tokens on.
+"""A Ray head node on this machine: dashboard and job server on 127.0.0.1, tokens on.
 
 python -m cluster.local up       # start it and print what to export
 python -m cluster.local down     # stop it, and nothing else
@@ -26,9 +26,6 @@ from pathlib import Path
 
 from cluster.settings import DASHBOARD_PORT, GCS_PORT, RAY_ENVIRONMENT
 
-# What Ray does on other systems than Linux: 127.0.0.1 is the node's address, and nothing listens on
-# another.
-THIS_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 START_SECONDS, STOP_SECONDS, LEFT_SECONDS = 90, 60, 5
 
 
@@ -77,7 +74,7 @@ def up(port: int, dashboard_port: int, cpus: int | None, gpus: int | None) -> No
             raise RuntimeError(
                 f"{option} {number}: something listens there, perhaps another Ray; choose another"
             )
-    environment = {**RAY_ENVIRONMENT, **THIS_MACHINE, **os.environ, "RAY_AUTH_MODE": "token"}
+    environment = {**RAY_ENVIRONMENT, **os.environ, "RAY_AUTH_MODE": "token"}
     # Jobs are started as `python -m …`: that must be this Python, also where no venv is activated.
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     ensure_token(environment)

@@ -103,6 +103,19 @@ def test_overlays_are_laid_out_like_the_pictures_and_never_replaced(
     assert (status, lines) == (2, []) and "exists already" in errors
 
 
+def test_overlays_stay_in_their_folder_however_the_pictures_are_named(
+    local_server, folder, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    (tmp_path / "elsewhere").symlink_to(folder / "more")
+    names = ("in/more/../00.png", "in/01.png", "in/more/../01.png", "elsewhere/09.png")
+    paths = [tmp_path / name for name in names]
+    status, lines, _ = run(capsys, *paths, "--url", local_server, "--explain", out)
+    assert (status, len(lines)) == (0, 3)
+    files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png.png")}
+    assert files == {"out/00.png.png", "out/01.png.png", "out/more/09.png.png"}
+
+
 def test_a_busy_server_is_asked_again_when_it_says(run_server, digits_model, folder, capsys):
     api = build_api(InProcess({"digits": Predictor.load(digits_model)}))
     busy = Admission(api, limit=0)

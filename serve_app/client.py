@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
     pictures = find_pictures(options.paths, options.explain)
     chosen = {"model": options.model} if options.model else {}
     asked = {"top_k": options.top_k, "threshold": options.threshold, **chosen}
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # The name of a file may be no text.
+    sys.stdout.reconfigure(line_buffering=True, errors="surrogateescape")  # type: ignore[union-attr]
     failed = 0
     with closing(connect(options.url)) as client:
         results = in_order(

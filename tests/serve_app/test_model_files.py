@@ -105,6 +105,22 @@ def test_a_model_exported_anew_answers_with_its_new_classes(client, tmp_path, pn
     assert classes() == {f"class {i}" for i in range(10)}
 
 
+def test_a_folder_that_holds_another_model_by_now_answers_under_that_name_alone(
+    client, tmp_path, png
+):
+    def status(name):
+        return client.post(f"/v1/classify?model={name}", content=png, headers=PNG).status_code
+
+    add_model(tmp_path / "here", "a")
+    assert status("a") == 200
+    add_model(tmp_path / "here", "b")
+    assert (status("a"), status("b")) == (503, 200)
+    add_model(tmp_path / "here", "resnet9-cifar10")
+    assert (status("a"), status("b")) == (503, 503)
+    add_model(tmp_path / "there", "a")
+    assert (status("a"), status("b")) == (200, 503)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

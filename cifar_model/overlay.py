@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cifar_model.framing import Picture
 
-_STRIP = 500_000  # pixels
+_AT_A_TIME = 500_000  # pixels
 
 
 def overlay(picture: Picture, map_HW: NDArray[np.float32], *, opacity: float = 0.5) -> Picture:
@@ -19,12 +19,13 @@ def overlay(picture: Picture, map_HW: NDArray[np.float32], *, opacity: float = 0
     from matplotlib import colormaps
 
     turbo = colormaps["turbo"]
-    laid = np.empty_like(picture)
-    # A strip at a time: at 40 megapixels the numbers in between would take 4 GB.
-    rows = max(1, _STRIP // picture.shape[1])
-    for top in range(0, len(picture), rows):
-        strip = slice(top, top + rows)
-        colours = turbo(map_HW[strip])[..., :3] * 255
-        weight = opacity * map_HW[strip, :, None]
-        laid[strip] = np.round(picture[strip] * (1 - weight) + colours * weight)
-    return laid
+    pixels, heat = picture.reshape(-1, 3), map_HW.ravel()
+    laid = np.empty_like(pixels)
+    # Some at a time: of 40 megapixels the numbers in between would take 4 GB. Counted in pixels and
+    # not in rows, of which a picture may have a single one.
+    for start in range(0, len(pixels), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        colours = turbo(heat[part])[:, :3] * 255
+        weight = opacity * heat[part, None]
+        laid[part] = np.round(pixels[part] * (1 - weight) + colours * weight)
+    return laid.reshape(picture.shape)

@@ -12,6 +12,8 @@ from cifar_model.framing import Picture, place_map
 from cifar_model.overlay import overlay
 from cifar_model.predictor import Explanation
 
+LONGEST = 65_536  # pixels along a side
+
 
 class Prediction(TypedDict):
     """One class and its probability, as `schemas.Prediction` documents it."""
@@ -46,15 +48,21 @@ def explained_picture(picture: Picture, explanation: Explanation, opacity: float
 
 
 def shrunk(picture: Picture, most: int) -> Picture:
-    """The picture in its own proportions with about `most` pixels, or as it is if it has fewer."""
+    """The picture in its own proportions with about `most` pixels, or as it is if it has fewer.
+
+    One of a few rows or columns can't keep its proportions: it is cut down to `LONGEST`.
+    """
     height, width = picture.shape[:2]
     if height * width <= most:
         return picture
     from PIL import Image
 
     scale = (most / (height * width)) ** 0.5
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    size = tuple(min(LONGEST, max(1, round(side * scale))) for side in (width, height))
+    # Pillow's filter holds a weight for every pixel of a side; whole factors it may take out first.
+    gap = 1.0 if max(height, width) > LONGEST else None
+    image = Image.fromarray(picture).resize(size, Image.Resampling.BOX, reducing_gap=gap)
+    return np.asarray(image)
 
 
 def enlarged(picture: Picture, side: int) -> Picture:

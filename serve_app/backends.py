@@ -18,6 +18,7 @@ from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
 from cifar_model.model_config import ModelConfig
 from cifar_model.predictor import Explanation, Predictor
 from serve_app.batching import Batcher
+from serve_app.problems import RETRY_AFTER_S, Problem
 from serve_app.slow_lane import SlowLane
 
 # Explanations that take a backward pass, about 50 ms each: the last waits for a second or two.
@@ -109,7 +110,7 @@ class InProcess:
         self, squares: NDArray[np.uint8], *, model: str | None = None
     ) -> NDArray[np.float32]:
         """See `Backend`."""
-        running = await self._running(model)
+        running = await self._running(model, squares.shape[1])
         return (await running.batcher(squares)).logits_BK
 
     async def explain(
@@ -122,7 +123,7 @@ class InProcess:
         model: str | None = None,
     ) -> Explanation:
         """See `Backend`."""
-        running = await self._running(model)
+        running = await self._running(model, square.shape[0])
         found = await running.batcher(square[None])
         explain = running.predictor.explain_from
         if (layer, method) == (DEFAULT_LAYER, DEFAULT_METHOD):
@@ -134,5 +135,17 @@ class InProcess:
         """See `Backend`."""
         return model is None or await self._usable(model)
 
-    async def _running(self, model: str | None) -> Running:
-        return await self._find(model or next(iter(self.models)))
+    async def _running(self, model: str | None, side: int) -> Running:
+        """The model, which is given squares of this side; `Problem` if it sees others by now."""
+        name = model or next(iter(self.models))
+        running = await self._find(name)
+        # Squares of two sides make no batch: the neighbours would fail with it.
+        if running.predictor.config.image_size != side:
+            raise replaced(name)
+        return running
+
+
+def replaced(name: str) -> Problem:
+    """What is answered where a model was exported anew while it was asked."""
+    words = f"model {name!r} was replaced while it was asked; try again"
+    return Problem(503, "model_unavailable", words, retry_after_s=RETRY_AFTER_S)

@@ -80,14 +80,25 @@ class Catalog(Mapping[str, ModelConfig]):
                 continue
             version = version_of(place)
             config = self._config(place, version)
-            if config is None or config.name == self.default:
+            if config is None:
                 continue
-            # Of two places that hold the same name the first is served, as long as it is there.
+            for name, folder in list(self.folders.items()):
+                if folder == place and name != config.name:
+                    # Another model is there now: whoever looks at the files again finds that out.
+                    self._versions[name] = version
+            if config.name == self.default:
+                continue
+            # Of two places that hold the same name the first is served, as long as it holds it.
             known = self.folders.get(config.name, place)
-            if known == place or not (known / CONFIG).is_file():
+            if known == place or self._lost(known, config.name):
                 self._configs[config.name] = config
                 self.folders[config.name] = place
                 self._versions[config.name] = version
+
+    def _lost(self, place: Path, name: str) -> bool:
+        """Whether a place that held this model holds none, or another; damaged it is kept."""
+        _, config = self._read.get(place, ("", None))
+        return not (place / CONFIG).is_file() or (config is not None and config.name != name)
 
     def _config(self, place: Path, version: str) -> ModelConfig | None:
         """The config there, read once for each version of it."""

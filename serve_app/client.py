@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
     pictures = find_pictures(options.paths, options.explain)
     chosen = {"model": options.model} if options.model else {}
     asked = {"top_k": options.top_k, "threshold": options.threshold, **chosen}
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # The name of a file may be no text.
+    sys.stdout.reconfigure(line_buffering=True, errors="surrogateescape")  # type: ignore[union-attr]
     failed = 0
     with closing(connect(options.url)) as client:
         results = in_order(
@@ -106,10 +107,10 @@ def find_pictures(paths: Sequence[Path], overlays: Path | None) -> list[Picture]
     Overlays are laid out as the pictures are below the folder that they have in common.
     InputError for a folder without pictures, and if an overlay exists already.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}  # where it lies -> as it was named first
     for path in paths:
         if not path.is_dir():
-            found[path] = None
+            found.setdefault(where(path), path)
             continue
         inside = [
             file
@@ -120,19 +121,24 @@ def find_pictures(paths: Sequence[Path], overlays: Path | None) -> list[Picture]
         ]
         if not inside:
             raise InputError(f"{path}: no pictures in this folder; known: {', '.join(SUFFIXES)}")
-        found.update(dict.fromkeys(inside))
+        for file in inside:
+            found.setdefault(where(file), file)
     if overlays is None:
-        return [Picture(path) for path in found]
-    absolute = {path: path.absolute() for path in found}
-    common = os.path.commonpath([path.parent for path in absolute.values()])
+        return [Picture(path) for path in found.values()]
+    common = os.path.commonpath([place.parent for place in found])
     pictures = [
-        Picture(path, overlays / (str(whole.relative_to(common)) + ".png"))
-        for path, whole in absolute.items()
+        Picture(path, overlays / (str(place.relative_to(common)) + ".png"))
+        for place, path in found.items()
     ]
     for picture in pictures:
         if picture.overlay and picture.overlay.exists():
             raise InputError(f"--explain: {picture.overlay} exists already; name a new folder")
     return pictures
+
+
+def where(path: Path) -> Path:
+    """Where a file lies, without `..` or links on the way; it may be a link itself."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def connect(url: str) -> httpx.Client:

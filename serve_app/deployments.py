@@ -30,7 +30,7 @@ from serve_app.admission import WAIT_S
 from serve_app.backends import InProcess, Running
 from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
-from serve_app.model_files import ModelFiles, unavailable
+from serve_app.model_files import ModelFiles, check_same, unavailable
 from serve_app.no_pickle_port import open_no_pickle_port
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +46,15 @@ def load_warm(folder: Path, threads: int, engine: EngineName = "auto") -> Predic
     for count in (1, MAX_BATCH):
         predictor.forward(np.zeros((count, size, size, 3), np.uint8))
     predictor.explain(np.zeros((size, size, 3), np.uint8))
+    return predictor
+
+
+def load_served(
+    catalog: Catalog, name: str, threads: int, engine: EngineName = "auto"
+) -> Predictor:
+    """The model of this name, warm; InputError if its folder can't be used, or holds another."""
+    predictor = load_warm(catalog.folders[name], threads, engine)
+    check_same(catalog, name, predictor.config)
     return predictor
 
 
@@ -146,9 +155,7 @@ class ModelServer:
         return await asyncio.to_thread(self._run, name_and_version.rpartition("@")[0])
 
     def _run(self, name: str) -> Running:
-        predictor = load_warm(self._catalog.folders[name], self._threads, self._engine)
-        if predictor.class_names != self._catalog[name].class_names:
-            raise InputError(f"model {name}: its folder is being written")
+        predictor = load_served(self._catalog, name, self._threads, self._engine)
         tags = {"model": name}
         return Running(
             predictor,

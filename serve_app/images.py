@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ from serve_app.problems import Problem
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph
-_STRIP = 1_000_000  # pixels converted at a time
+_TILE = 1_000_000  # pixels converted at a time
 
 
 @dataclass(frozen=True)
@@ -101,18 +102,21 @@ def _too_many_pixels(most: int, size: str = "") -> Problem:
 
 
 def _to_rgb(image: Image.Image) -> Picture:
-    """(H, W, 3) uint8, a strip at a time: conversions need several times a strip's memory."""
+    """(H, W, 3) uint8, a tile at a time: conversions need several times a tile's memory."""
     width, height = image.size
     picture = np.empty((height, width, 3), np.uint8)
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        strip = image if rows >= height else image.crop((0, top, width, bottom))
-        picture[top:bottom] = _strip_to_rgb(strip)
+    # As wide as the picture, unless a single row of it has too many pixels.
+    columns = min(width, _TILE)
+    rows = _TILE // columns
+    for top, left in product(range(0, height, rows), range(0, width, columns)):
+        bottom, right = min(height, top + rows), min(width, left + columns)
+        whole = (bottom - top, right - left) == (height, width)
+        tile = image if whole else image.crop((left, top, right, bottom))
+        picture[top:bottom, left:right] = _tile_to_rgb(tile)
     return picture
 
 
-def _strip_to_rgb(image: Image.Image) -> Picture:
+def _tile_to_rgb(image: Image.Image) -> Picture:
     if image.mode.startswith("I"):
         # 16-bit greys; Pillow's own conversion would clip them at 255.
         values = np.asarray(image).astype(np.uint32)

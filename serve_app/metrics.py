@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -34,7 +35,7 @@ def add_metrics(api: FastAPI) -> None:
     )
     async def metrics() -> Response:
         """Request counts, latencies and batch sizes, for Prometheus; a few seconds old."""
-        pages = await asyncio.gather(*(asyncio.to_thread(_page, url) for url in exporters()))
+        pages = await asyncio.gather(*(asyncio.to_thread(page_of, url) for url in exporters()))
         return Response(merge(pages), media_type=CONTENT_TYPE)
 
     refuse_others(api, "/metrics")
@@ -71,10 +72,11 @@ def merge(pages: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _page(url: str) -> str:
+def page_of(exporter: str) -> str:
+    """What an exporter says; nothing, if it does not say all of it."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+        with urllib.request.urlopen(exporter, timeout=TIMEOUT_S) as answer:
             return str(answer.read().decode())
-    except OSError:
-        # A node that just went has nothing to say.
+    except (OSError, HTTPException):
+        # Its node just went, or goes in the middle of the answer.
         return ""

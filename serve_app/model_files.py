@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 from cifar_model.errors import InputError
+from cifar_model.model_config import ModelConfig, read_config
 from cifar_model.weights import read_weights
 from serve_app.catalog import Catalog
 from serve_app.models import unknown_model
@@ -49,12 +50,23 @@ class ModelFiles:
         return last.in_order
 
     def _look(self, name: str) -> bool:
+        folder = self._catalog.folders[name]
         try:
-            read_weights(self._catalog.folders[name], len(self._catalog[name].class_names))
+            config = read_config(folder)
+            check_same(self._catalog, name, config)
+            read_weights(folder, len(config.class_names))
         except (InputError, OSError) as error:
             LOG.warning("%s", error)
             return False
         return True
+
+
+def check_same(catalog: Catalog, name: str, config: ModelConfig) -> None:
+    """InputError if the config in a model's folder is not that of the model which is asked for."""
+    if config.name != name:
+        raise InputError(f"model {name}: its folder holds {config.name} now")
+    if config.class_names != catalog[name].class_names:
+        raise InputError(f"model {name}: its folder is being written")
 
 
 def unavailable(name: str) -> Problem:

@@ -9,9 +9,9 @@ from fastapi import FastAPI, Query
 
 from cifar_model.layers import EXPLAINABLE_LAYERS, EXPLANATION_METHODS
 from cifar_model.model_config import ModelConfig
-from serve_app.backends import Backend
+from serve_app.backends import Backend, replaced
 from serve_app.catalog import Catalog
-from serve_app.problems import RETRY_AFTER_S, Problem
+from serve_app.problems import Problem
 from serve_app.schemas import ACCESS, ModelDescription, ModelList
 
 ModelName = Annotated[
@@ -61,11 +61,11 @@ def find_model(backend: Backend, name: str | None) -> tuple[str, ModelConfig]:
 def check_unchanged(backend: Backend, name: str, config: ModelConfig) -> None:
     """`Problem` if the model was exported anew since `find_model` gave this config.
 
-    What it said may then belong to the other's classes.
+    What it said may then belong to the other's classes, or to a square that the other does not see.
     """
-    if backend.models[name].class_names != config.class_names:
-        words = f"model {name!r} was replaced while it was asked; try again"
-        raise Problem(503, "model_unavailable", words, retry_after_s=RETRY_AFTER_S)
+    now = backend.models[name]
+    if (now.class_names, now.image_size) != (config.class_names, config.image_size):
+        raise replaced(name)
 
 
 def unknown_model(name: str) -> Problem:

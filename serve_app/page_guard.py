@@ -19,13 +19,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app.body_limit import limit_bodies
 from serve_app.form_charset import FormCharset
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
+from serve_app.readable_address import ReadableAddress
 
 LOG = logging.getLogger(__name__)
-# Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program.
+# Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program, or
+# ask other servers.
 _LEFT_OUT = (
     "/gradio_api/process_recording",
     "/gradio_api/deep_link",  # shows where the answers of a session lie
     "/gradio_api/component_server",
+    "/gradio_api/proxy=",
     "/gradio_api/vibe-",
     "/gradio_api/undo-vibe-",
     "/gradio_api/dev/",
@@ -45,9 +48,11 @@ MOST_STREAMS = 768  # open at a time, two for each visitor; Serve lets 1,024 req
 
 def guarded() -> dict[str, Any]:
     """Arguments for the FastAPI application that Gradio makes."""
-    unreadable = (FnIndexInferError, KeyError, TypeError, ValueError)
+    # AttributeError: of a form's field where a file was expected.
+    unreadable = (FnIndexInferError, AttributeError, KeyError, TypeError, ValueError)
+    around = (FormCharset, ReadableAddress, PageRoutes)
     return {
-        "middleware": [Middleware(FormCharset), Middleware(PageRoutes)],
+        "middleware": [Middleware(each) for each in around],
         "exception_handlers": dict.fromkeys(unreadable, _on_unreadable) | {OSError: _on_os_error},
     }
 

@@ -67,7 +67,9 @@ def install_handlers(api: FastAPI) -> None:
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, f"http_{error.status_code}")
         problem = Problem(error.status_code, code, str(error.detail))
-        return problem_response(problem, request.scope["path"])
+        answer = problem_response(problem, request.scope["path"])
+        answer.headers.update(error.headers or {})
+        return answer
 
 
 class LastResort:

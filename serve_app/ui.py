@@ -14,6 +14,7 @@ from serve_app.images import MAX_BYTES
 from serve_app.models import find_model, model_names
 from serve_app.no_fetching import forbid_fetching
 from serve_app.page_guard import guarded
+from serve_app.page_memory import bound_memory
 from serve_app.sliders import take_empty_sliders
 from serve_app.tabs.classify import classify_tab
 from serve_app.tabs.data import data_tab
@@ -113,6 +114,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
         gr.api(models, api_name="models")
     # Past the queue there would be no bound, and an error of a visitor's a 500.
     blocks.queue(max_size=256, default_concurrency_limit=16, api_open=False)
+    bound_memory(blocks._queue)
     # Gradio looks for events a thousand times a second, which takes 6 % of a core for ever.
     blocks._queue.sleep_when_free = LOOKS_EVERY_S
     # Each visitor's state; of 10,000, Gradio's default, a page would come to hold a gigabyte.

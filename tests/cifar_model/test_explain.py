@@ -12,7 +12,6 @@ from cifar_model.layers import DEFAULT_LAYER, EXPLAINABLE_LAYERS
 from cifar_model.model_config import read_config
 from cifar_model.model_folder import load_model
 from cifar_model.normalisation import normalise
-from cifar_model.overlay import overlay
 from cifar_model.predictor import Predictor
 from cifar_model.torch_engine import TorchEngine
 
@@ -106,13 +105,3 @@ def test_threads_do_not_disturb_each_other(predictor, digit):
         ]
         for i, job in enumerate(jobs):
             assert (job.result().map == expected[i % 4]).all()
-
-
-def test_an_overlay_has_the_pictures_size_and_spares_what_the_map_spares():
-    picture = np.full((40, 60, 3), 100, np.uint8)
-    heat = np.zeros((40, 60), np.float32)
-    heat[10:20, 10:20] = 1
-    laid = overlay(picture, heat, opacity=0.5)
-    assert laid.shape == picture.shape and laid.dtype == np.uint8
-    assert (laid[25:] == 100).all() and (laid[10:20, 10:20] != 100).any()
-    assert (overlay(picture, heat, opacity=0) == picture).all()

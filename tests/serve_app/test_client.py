@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -101,6 +102,27 @@ def test_overlays_are_laid_out_like_the_pictures_and_never_replaced(
     assert Image.open(json.loads(lines[0])["overlay"]).size == (32, 32)
     status, lines, errors = run(capsys, folder, "--url", local_server, "--explain", out)
     assert (status, lines) == (2, []) and "exists already" in errors
+
+
+def test_overlays_stay_in_their_folder_however_the_pictures_are_named(
+    local_server, folder, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    (tmp_path / "elsewhere").symlink_to(folder / "more")
+    names = ("in/more/../00.png", "in/01.png", "in/more/../01.png", "elsewhere/09.png")
+    paths = [tmp_path / name for name in names]
+    status, lines, _ = run(capsys, *paths, "--url", local_server, "--explain", out)
+    assert (status, len(lines)) == (0, 3)
+    files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png.png")}
+    assert files == {"out/00.png.png", "out/01.png.png", "out/more/09.png.png"}
+
+
+def test_a_file_may_have_a_name_that_is_no_text(local_server, folder, capsysbinary):
+    path = (folder / "00.png").rename(folder / os.fsdecode(b"\xff.png"))
+    with pytest.raises(SystemExit) as ended:
+        client.main([str(path), "--url", local_server])
+    assert ended.value.code == 0
+    assert capsysbinary.readouterr().out.startswith(os.fsencode(path) + b"\t")
 
 
 def test_a_busy_server_is_asked_again_when_it_says(run_server, digits_model, folder, capsys):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from serve_app.images import MAX_BYTES, decode_image, encode_png
 from serve_app.problems import Problem
+from tests.memory import peak_bytes
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (24, 40, 3), np.uint8)
@@ -59,6 +60,21 @@ def test_sixteen_bits_are_scaled_and_not_clipped():
 def test_transparency_is_laid_over_white():
     image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     assert (decode_image(encoded(image, "PNG")) == 255).all()
+
+
+BLOCK = RNG.integers(0, 256, (2000, 2000, 2), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "block", [BLOCK, BLOCK.view(np.uint16)[..., 0]], ids=["transparent", "sixteen bits"]
+)
+def test_a_single_row_is_decoded_as_any_other_shape_is_and_takes_no_more_memory(block):
+    def decode(pixels):
+        return decode_image(encoded(Image.fromarray(pixels), "PNG", compress_level=0))
+
+    row = block.reshape(1, -1, *block.shape[2:])
+    assert (decode(row)[0] == decode(block).reshape(-1, 3)).all()
+    assert peak_bytes(lambda: decode(row)) < 1.1 * peak_bytes(lambda: decode(block))
 
 
 def test_exif_turns_the_picture_upright():

@@ -1,9 +1,13 @@
 """/metrics in Prometheus' text format, over all nodes."""
 
 import re
+import socket
+import threading
 import time
 
-from serve_app.metrics import merge
+import pytest
+
+from serve_app.metrics import merge, page_of
 
 PAGE = """# HELP ray_serve_x Things
 # TYPE ray_serve_x counter
@@ -21,6 +25,23 @@ def test_a_family_of_several_nodes_is_described_once():
         'ray_serve_x{node="a"} 1.0',
         'ray_serve_x{node="b"} 1.0',
     ]
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n# HE", b"\n"])
+def test_a_node_that_goes_while_it_is_asked_has_nothing_to_say(said):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+
+        def break_off():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=break_off)
+        thread.start()
+        assert page_of(f"http://{host}:{port}/metrics") == ""
+        thread.join()
 
 
 def test_requests_and_batch_sizes_are_counted(over_http, png):

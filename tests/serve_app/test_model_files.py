@@ -105,13 +105,37 @@ def test_a_model_exported_anew_answers_with_its_new_classes(client, tmp_path, pn
     assert classes() == {f"class {i}" for i in range(10)}
 
 
-def test_what_is_asked_while_a_model_changes_is_not_answered_by_the_names_of_another(
-    models, tmp_path, png
+def test_a_folder_that_holds_another_model_by_now_answers_under_that_name_alone(
+    client, tmp_path, png
+):
+    def status(name):
+        return client.post(f"/v1/classify?model={name}", content=png, headers=PNG).status_code
+
+    add_model(tmp_path / "here", "a")
+    assert status("a") == 200
+    add_model(tmp_path / "here", "b")
+    assert (status("a"), status("b")) == (503, 200)
+    add_model(tmp_path / "here", "resnet9-cifar10")
+    assert (status("a"), status("b")) == (503, 503)
+    add_model(tmp_path / "there", "a")
+    assert (status("a"), status("b")) == (200, 503)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_names": [f"class {i}" for i in range(10)]},
+        {"architecture": {"network": "resnet9", "num_classes": 10, "image_size": 64}},
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["classify", "explain"])
+def test_what_is_asked_while_a_model_changes_is_not_answered_as_if_it_had_not(
+    models, tmp_path, png, changes, endpoint
 ):
     """It is exported anew after the request's parameters were read."""
 
     async def find(name):
-        add_model(tmp_path / "again", "again", class_names=[f"class {i}" for i in range(10)])
+        add_model(tmp_path / "again", "again", **changes)
         models.rescan()
         return Running(Predictor.load(models.folders[name]))
 
@@ -120,8 +144,23 @@ def test_what_is_asked_while_a_model_changes_is_not_answered_by_the_names_of_ano
 
     add_model(tmp_path / "again", "again")
     with TestClient(build_api(InProcess.on_demand(models, find, usable))) as client:
-        answer = client.post("/v1/classify?model=again", content=png, headers=PNG)
+        answer = client.post(f"/v1/{endpoint}?model=again", content=png, headers=PNG)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
+
+
+def test_pictures_framed_for_the_model_before_are_kept_from_the_one_that_answers():
+    """Whoever asks by handle may know less of the models than the replica."""
+    backend = InProcess({"resnet9-cifar10": Predictor.load(BUILT_IN)})
+
+    async def ask(side):
+        return await backend.logits(np.zeros((2, side, side, 3), np.uint8))
+
+    async def scenario():
+        return await asyncio.gather(ask(32), ask(40), ask(32), return_exceptions=True)
+
+    one, refused, other = asyncio.run(scenario())
+    assert one.shape == other.shape == (2, 10)
+    assert (refused.status, refused.code) == (503, "model_unavailable")
 
 
 def test_the_version_changes_with_any_file(models, tmp_path):

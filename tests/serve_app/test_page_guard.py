@@ -19,6 +19,7 @@ from serve_app.page_guard import PageRoutes
         ("call/v2/classify", {"json": {}}, 400),
         ("queue/join", {"json": {"data": [], "fn_index": 9999, "session_hash": "x"}}, 400),
         ("upload", {"files": {"files": (None, "text")}}, 400),
+        ("upload?upload_id=x", {"files": {"files": (None, "text")}}, 400),
         ("process_recording", {"files": {"video": ("a.mp4", b"x")}}, 404),
         ("component_server", {"json": {}}, 404),
         ("vibe-code", {"json": {}}, 404),
@@ -27,6 +28,12 @@ from serve_app.page_guard import PageRoutes
 def test_what_the_page_can_not_do_is_no_failure_of_its_own(served, path, sent, status):
     answer = httpx.post(f"{served}/gradio_api/{path}", timeout=60, **sent)
     assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_the_page_asks_no_other_server(served):
+    answer = httpx.get(f"{served}/gradio_api/proxy=http://a:b", timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_the_program_is_not_watched_for_anyone(served):

@@ -14,6 +14,8 @@ import pytest
         ("PUT", "/healthz", 405, "GET"),
         ("OPTIONS", "/readyz", 405, "GET"),
         ("TRACE", "/v2/health/ready", 405, "GET"),
+        ("PROPFIND", "/v1/classify", 405, "POST"),
+        ("PROPFIND", "/v2/nothing", 404, None),
     ],
 )
 def test_unknown_paths_and_methods(client, method, path, status, allow):

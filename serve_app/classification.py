@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cifar_model.predictor import softmax
 from cifar_model.tta import SURE, mirrored, mirrors_help, sure_from, unsure
 from serve_app.answers import top_predictions
-from serve_app.backends import Backend
+from serve_app.backends import Backend, replaced
 from serve_app.decoding import Framed, framed_or_raise
 from serve_app.json_response import json_response
 from serve_app.models import ModelName, check_unchanged, find_model
@@ -90,6 +90,7 @@ async def probabilities_of(
     """Probabilities (B, K) of squares, and which of them (B,) were looked at twice.
 
     sure: those whose best class is less probable are averaged with their mirror images.
+    `Problem` if the model was exported anew between the two looks, with other classes.
     """
     if not squares:
         return np.zeros((0, 0), np.float32), np.zeros(0, np.bool_)
@@ -99,6 +100,8 @@ async def probabilities_of(
     again = unsure(probabilities, sure)
     if again.any():
         mirror = await backend.logits(mirrored(batch[again]), model=model)
+        if mirror.shape[1] != logits.shape[1]:
+            raise replaced(model)
         probabilities = probabilities.copy()
         probabilities[again] = softmax((logits[again] + mirror) * np.float32(0.5))
     return probabilities, again

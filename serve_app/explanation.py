@@ -26,6 +26,11 @@ _PNG: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "bi
 
 def add_explanation(api: FastAPI, backend: Backend) -> None:
     """Register the endpoint."""
+    # What the models that are served now know; of each one its own classes count.
+    most_classes = max(len(config.class_names) for config in backend.models.values())
+    class_chosen = Query(
+        None, ge=0, description="default: the best", json_schema_extra={"maximum": most_classes - 1}
+    )
 
     @api.post(
         "/v1/explain",
@@ -35,7 +40,7 @@ def add_explanation(api: FastAPI, backend: Backend) -> None:
     )
     async def explain(
         request: Request,
-        class_index: Annotated[int | None, Query(ge=0, description="default: the best")] = None,
+        class_index: int | None = class_chosen,
         layer: LayerName = DEFAULT_LAYER,
         method: MethodName = DEFAULT_METHOD,
         opacity: Annotated[float, Query(ge=0, le=1)] = 0.5,

@@ -121,9 +121,6 @@ def _parse(head: bytes) -> InferenceRequest:
             if name in given:
                 words = f"{part.name}: the parameter {name!r} is not supported here"
                 raise Problem(400, "unsupported_parameter", words)
-    names = [output.name for output in request.outputs or ()]
-    if len(set(names)) < len(names):
-        raise Problem(400, "invalid_request", f"outputs: {', '.join(names)}; name each once")
     return request
 
 

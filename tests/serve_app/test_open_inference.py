@@ -159,6 +159,12 @@ def test_pictures_of_any_size_are_framed_as_everywhere(client, predictor):
     np.testing.assert_allclose(output(answer, "logits")["data"], own.ravel(), rtol=1e-4, atol=1e-4)
 
 
+def test_an_output_that_is_named_twice_is_answered_twice(client):
+    twice = {"inputs": [tensor(PIXEL)], "outputs": [{"name": "labels"}] * 2}
+    first, second = infer(client, twice).json()["outputs"]
+    assert first == second and first["name"] == "labels"
+
+
 def test_bytes_follow_the_json_in_the_order_of_the_outputs(client, digits, predictor):
     wanted = [
         {"name": "labels", "parameters": {"binary_data": True}},
@@ -278,7 +284,6 @@ BINARY = {"data": None, "parameters": {"binary_data_size": 3}}
         ({"inputs": [tensor(PIXEL)], "id": 7}, "invalid_request"),
         ({"inputs": [tensor(PIXEL)], "outputs": ["labels"]}, "invalid_request"),
         ({"inputs": [tensor(PIXEL)], "outputs": [{"name": "classes"}]}, "invalid_request"),
-        ({"inputs": [tensor(PIXEL)], "outputs": [{"name": "labels"}] * 2}, "invalid_request"),
         ({"inputs": [tensor(PIXEL)], "outputs": [{"name": "labels"}] * 9}, "invalid_request"),
         (
             {

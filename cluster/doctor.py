@@ -162,7 +162,7 @@ def node_findings(nodes: Sequence[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def probe(address: str, storage: str) -> Iterator[Finding]:
-    """Have every node write to the storage and read what the others wrote."""
+    """Have every node write to the storage and read what those before it wrote."""
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     text = (Path(__file__).parent / "probe.py").read_text(encoding="utf-8")
@@ -201,7 +201,7 @@ def probe(address: str, storage: str) -> Iterator[Finding]:
     yield Finding(
         not failures,
         f"storage {storage}: "
-        + (failures or f"{result['nodes']} node(s) write there and read what the others wrote"),
+        + (failures or f"{result['nodes']} node(s) write there and read what those before wrote"),
         "mount the same folder at the same path on every node, or give every node credentials "
         "for the bucket (AWS_*, GOOGLE_APPLICATION_CREDENTIALS)",
     )

@@ -4,6 +4,7 @@ import pytest
 
 from jobs import submit
 from jobs.package import LARGEST, package
+from serve_app import access, slow_bodies
 
 
 def refusal(capsys, *arguments):
@@ -74,6 +75,12 @@ def test_a_servers_settings_go_along_and_keys_are_refused(monkeypatch, capsys):
     monkeypatch.setenv("RAY_CIFAR_API_KEYS", "a-key-of-some-length")
     error = refusal(capsys, "serve")
     assert "name it in RAY_CIFAR_API_KEYS_FILE" in error and "some-length" not in error
+
+
+def test_every_setting_of_a_server_goes_along_but_the_keys_themselves():
+    settings = {*access.NO_SECRETS, access.DIGESTS, access._FILE, slow_bodies.SETTING}
+    assert set(submit.SERVING) == settings
+    assert access._KEYS == submit.SECRET
 
 
 def test_the_runtime_environment_has_the_pins(tmp_path):

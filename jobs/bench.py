@@ -3,6 +3,7 @@
     python -m jobs.bench train --data cifar10 --json bench.json
     python -m jobs.bench serve --data cifar10 --json bench.json
     python -m jobs.bench engines --data cifar10 --json bench.json
+    python -m jobs.bench stream --data parquet:PATH --json bench.json
 
 Nothing else should be running: the variants take turns, so that a slow minute hits all alike, but a
 busy machine still spoils the shares.
@@ -43,9 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_of_a_model(engines, rounds=3, seconds=3)
     add = engines.add_argument
     add("--threads", type=int, default=usable_cores(), help="of a forward pass (default: all)")
+    stream = what.add_parser("stream", help="images/s and memory of reading with --stream")
+    add = stream.add_argument
+    add("--data", default="cifar10", help="folder:PATH, parquet:PATH or cifar10 (default: cifar10)")
+    add("--image-size", type=int, default=32, help="pixels a side (default: 32)")
+    add("--batch-size", type=int, default=512, help="images a step (default: 512)")
+    add("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.bench"):
-        figures = {"train": _train, "serve": _serve, "engines": _engines}[options.what](options)
+        bench = {"train": _train, "serve": _serve, "engines": _engines, "stream": _stream}
+        figures = bench[options.what](options)
         if options.json:
             write_whole(Path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
 
@@ -93,6 +101,14 @@ def _engines(options: argparse.Namespace) -> dict[str, Any]:
     return bench_engines(
         options.data, _model(options), options.rounds, options.seconds, options.threads
     )
+
+
+def _stream(options: argparse.Namespace) -> dict[str, float]:
+    if options.batch_size < 2:
+        raise InputError(f"--batch-size {options.batch_size}: expected 2 or more")
+    from jobs.bench_stream import bench_stream
+
+    return bench_stream(options.data, options.image_size, options.batch_size)
 
 
 def _model(options: argparse.Namespace) -> Path:

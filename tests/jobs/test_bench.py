@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from cifar_model.cores import usable_cores
 from cifar_model.resnet9 import ResNet9
 from jobs import bench
 from jobs.bench_train import MULTIPLY_ADDS
@@ -44,6 +45,25 @@ def test_engines_are_measured_and_hold_the_reference_accuracy(digits_model, tmp_
     assert "batch 32" in capsys.readouterr().out
 
 
+def test_reading_a_stream_is_measured_beside_the_decoder_alone(
+    ray_cluster, picture_parquet, tmp_path, capsys
+):
+    path = tmp_path / "bench.json"
+    data = f"parquet:{picture_parquet}"
+    bench.main(f"stream --data {data} --image-size 16 --batch-size 8 --json {path}".split())
+    figures = json.loads(path.read_text())
+    assert figures["images"] == 40
+    assert figures["decoded_mib"] == 40 * 16 * 16 * 3 / 2**20
+    files = sum(file.stat().st_size for file in picture_parquet.glob("train-*"))
+    assert figures["stored_mib"] == files / 2**20
+    assert figures["share_of_decoding"] == pytest.approx(
+        figures["epoch_img_s"] / figures["decode_one_core_img_s"] / usable_cores()
+    )
+    assert figures["first_batch_s"] < 40 / figures["epoch_img_s"]
+    assert min(figures["measuring_mib"], figures["epoch_mib"]) > 100
+    assert "an epoch at" in capsys.readouterr().out
+
+
 def test_the_work_of_an_image_is_counted_from_the_network():
     counted = 0
 
@@ -62,13 +82,15 @@ def test_the_work_of_an_image_is_counted_from_the_network():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--rounds 0", "--rounds 0"),
-        ("--cores 3", "an even number"),
-        ("--batch-size 0", "--batch-size 0"),
-        ("--data x", "--data 'x'"),
+        ("train --rounds 0", "--rounds 0"),
+        ("train --cores 3", "an even number"),
+        ("train --batch-size 0", "--batch-size 0"),
+        ("train --data x", "--data 'x'"),
+        ("stream --data digits", "can't be streamed"),
+        ("stream --batch-size 1", "--batch-size 1"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:
-        bench.main(["train", *arguments.split()])
+        bench.main(arguments.split())
     assert stop.value.code == 2 and words in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -25,6 +26,9 @@ os.environ.update(RAY_SETTINGS)
 apply_serve_settings()
 apply_local_settings()
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Started in the background of a script, pytest is deaf to Ctrl-C, and all that it starts would be.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SERVED = {"served", "over_http"}
 
 

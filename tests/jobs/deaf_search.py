@@ -34,8 +34,6 @@ def search(*what):
 
 
 if __name__ == "__main__":
-    # Tests that run in the background are started deaf to Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     NUMBER = signal.Signals[sys.argv[1]]
     search_on_tune, tune.search_on_tune = tune.search_on_tune, search
     tune.main(sys.argv[2:])

@@ -18,9 +18,6 @@ import os, signal, sys, time
 from contextlib import contextmanager
 from jobs.interruption import interruptible
 
-# Tests that run in the background are started deaf to Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 def interrupt(number=signal.SIGINT):
     os.kill(os.getpid(), number)
     time.sleep(0.2)

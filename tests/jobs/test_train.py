@@ -172,12 +172,9 @@ def test_ctrl_c_is_heard_when_the_workers_have_ended(ray_cluster, tmp_path, monk
 
     how = ["--epochs", "1", "--workers", "1", "--cpus-per-worker", "1"]
     where = ["--storage", str(tmp_path), "--name", "late"]
-    # Tests that run in the background are started deaf to Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as late, pytest.raises(SystemExit) as stop:
         late.setattr(train, "export_run", export)
         train.main([*SMALL, *how, *where])
-    signal.signal(signal.SIGINT, before)
     assert stop.value.code == 130
     assert "jobs.train: interrupted; to go on" in capsys.readouterr().err
     train.main(["--resume", *where, "--workers", "1"])

@@ -19,6 +19,7 @@ from cifar_model.batch_plan import BatchPlan
 from cifar_model.cores import usable_cores
 from cifar_model.listing import Listing, picture_decoder, read_pictures
 from cifar_model.sources import list_source
+from jobs.connection import connected
 from jobs.load.process_tree import cpu_seconds, memory_mib
 from jobs.stages import Stages
 from jobs.streaming import measure, streamed
@@ -64,8 +65,6 @@ def bench_stream(spec: str, image_size: int, batch_size: int) -> dict[str, float
 
     InputError for data that can't be streamed, and for the first picture that can't be decoded.
     """
-    from jobs.ray_training import connected
-
     stages = Stages(time.time())
     stages.say(f"Listing {spec}")
     began = time.perf_counter()

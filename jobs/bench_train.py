@@ -20,9 +20,10 @@ from cifar_model.recipe import Recipe, load_recipe
 from cifar_model.run_plan import Precision, RunPlan
 from cifar_model.sources import load_source
 from jobs.in_process import fit_in_process
-from jobs.ray_training import WorkerLayout, fit_on_ray
+from jobs.ray_training import fit_on_ray
 from jobs.run_folder import startup_seconds
 from jobs.stages import Stages
+from jobs.worker_layout import WorkerLayout
 
 # Multiply-adds of one image forward, from the layer shapes at 32x32; backward costs twice that.
 MULTIPLY_ADDS = 379_261_952

@@ -13,6 +13,7 @@ from typing import Any
 from cifar_model.cores import usable_cores
 from cifar_model.errors import InputError
 from jobs.interruption import handlers_kept
+from jobs.stages import Stages
 
 # Read by Ray when it is imported or started, so set before; a user's own settings win.
 RAY_SETTINGS = {
@@ -70,6 +71,17 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
         yield Cluster(_nodes(), f"http://{url}" if url else None)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def connected(stages: Stages) -> Iterator[Cluster]:
+    """Ray, saying what is being waited for; inside another such block, the same Ray."""
+    if not is_connected():
+        stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
+    with ray_cluster() as cluster:
+        if cluster.dashboard:
+            stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
+        yield cluster
 
 
 def start_local_ray(**options: Any) -> Any:

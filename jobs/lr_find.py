@@ -23,7 +23,6 @@ from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
 from cifar_model.sources import SOURCES, load_source
 from jobs.interruption import interruptible
 from jobs.ray_training import (
-    WorkerLayout,
     WorkerTask,
     ray_placement,
     readable_failure,
@@ -31,6 +30,7 @@ from jobs.ray_training import (
     torch_trainer,
 )
 from jobs.stages import Stages
+from jobs.worker_layout import WorkerLayout
 
 RESULT, PLOT = "lr_find.json", "lr_find.png"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,12 @@ from cifar_model.files import clear_asides, write_whole
 from cifar_model.kept_memory import kept_memory
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
-from jobs.connection import Cluster, check_address, is_connected, is_local, ray_cluster
+from jobs.connection import connected
 from jobs.interruption import handlers_kept
 from jobs.run_folder import DIVERGED
 from jobs.stages import Stages
 from jobs.streaming import StreamedPictures
+from jobs.worker_layout import WorkerLayout
 
 if TYPE_CHECKING:
     from cifar_model.training import Placement
@@ -33,97 +34,6 @@ if TYPE_CHECKING:
 MAX_FAILURES = 3  # failures of workers that a run survives, each repeating at most an epoch
 RESIZE_CHECK_S = 15.0  # how often an elastic run looks whether lost workers are back
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's record of a run's checkpoints
-
-
-@dataclass(frozen=True)
-class WorkerLayout:
-    """How many workers, and what each gets; None leaves it to what the cluster has."""
-
-    workers: int
-    cpus_each: int | None = None
-    gpus_each: float | None = None
-    min_workers: int | None = None  # elastic: go on with as few
-    workers_given: bool = True  # else `workers` is the most, and a GPU each decides
-
-    @property
-    def count(self) -> int | tuple[int, int]:
-        """The number of workers as Ray Train takes it: fixed, or from and to."""
-        return (self.min_workers, self.workers) if self.min_workers else self.workers
-
-    def check(self) -> None:
-        """InputError for numbers that can't be, or a RAY_ADDRESS without a Ray for the workers."""
-        if self.workers < 0:
-            raise InputError(f"--workers {self.workers}: expected 0 or more")
-        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
-            raise InputError(
-                f"--min-workers {self.min_workers}: expected 1 to {self.workers}, the --workers"
-            )
-        if self.cpus_each is not None and self.cpus_each < 1:
-            raise InputError(f"--cpus-per-worker {self.cpus_each}: expected 1 or more")
-        if self.gpus_each is not None and self.gpus_each < 0:
-            raise InputError(f"--gpus-per-worker {self.gpus_each:g}: expected 0 or more")
-        if self.gpus_each is not None and 0 < self.gpus_each < 1 < self.workers:
-            raise InputError(
-                f"--gpus-per-worker {self.gpus_each:g} with --workers {self.workers}: workers of a "
-                "run can't share a GPU (NCCL); expected --workers 1, or whole GPUs"
-            )
-        if self.workers:
-            check_address()
-
-    def on(self, nodes: Sequence[Mapping[str, float]]) -> WorkerLayout:
-        """With as many workers as there are GPUs, where fewer and nobody asked for a number."""
-        gpus = int(_total(nodes, "GPU"))
-        if self.workers_given or self.gpus_each is not None or not gpus:
-            return self
-        return replace(self, workers=max(self.min_workers or 1, min(self.workers, gpus)))
-
-    def resources(self, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
-        """Cores and GPUs of each worker on these nodes; all cores that leave room for every worker.
-
-        nodes: resources of each, "CPU", "GPU".
-        InputError if they don't fit on a Ray that is started for this command, and so never grows.
-        """
-        gpus = self.gpus_each
-        if gpus is None:
-            gpus = 1.0 if _total(nodes, "GPU") else 0.0
-        cpus = self.cpus_each
-        if cpus is None:
-            largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
-            sizes = range(largest, 1, -1)
-            cpus = next((size for size in sizes if room(nodes, size, gpus) >= self.workers), 1)
-        if is_local() and (shortage := self.shortage(nodes, cpus, gpus)):
-            raise InputError(shortage)
-        return cpus, gpus
-
-    def shortage(self, nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float) -> str | None:
-        """Why the workers can't start on these nodes, in a line; None if they can."""
-        fit = room(nodes, cpus, gpus)
-        if fit >= (self.min_workers or self.workers):
-            return None
-        sizes = f"--workers {self.workers} with {cpus} core(s) and {gpus:g} GPU(s) each"
-        there = f"{_total(nodes, 'CPU'):g} core(s) and {_total(nodes, 'GPU'):g} GPU(s)"
-        if not is_local():
-            return f"{sizes}: the cluster's {len(nodes)} node(s) have {there} now, room for {fit}"
-        remedy = f"use --workers {fit}" if fit else "give each less"
-        return (
-            f"{sizes}: this machine has {there}, room for {fit}; {remedy}, or set RAY_ADDRESS to a "
-            "larger cluster"
-        )
-
-
-def room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float) -> int:
-    """How many workers of this size fit, each whole on a node."""
-    fit = 0
-    for node in nodes:
-        by_cpus = int(node.get("CPU", 0)) // cpus
-        # Shares such as 0.1 of a GPU are no exact binary fractions.
-        by_gpus = int(node.get("GPU", 0) / gpus + 1e-9) if gpus else by_cpus
-        fit += min(by_cpus, by_gpus)
-    return fit
-
-
-def _total(nodes: Sequence[Mapping[str, float]], kind: str) -> float:
-    return sum(node.get(kind, 0) for node in nodes)
 
 
 @dataclass(frozen=True)
@@ -169,17 +79,6 @@ def fit_on_ray(
             plan, ray.put(data), folder, cpus, stages.started, uri=uri, streams=streams
         )
         fit_workers(task, layout, gpus, [FailureNotes()])
-
-
-@contextmanager
-def connected(stages: Stages) -> Iterator[Cluster]:
-    """Ray, saying what is being waited for; inside another such block, the same Ray."""
-    if not is_connected():
-        stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
-    with ray_cluster() as cluster:
-        if cluster.dashboard:
-            stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
-        yield cluster
 
 
 @contextmanager

@@ -25,13 +25,15 @@ from cifar_model.run_plan import EVALUATION_BATCH, PRECISIONS, RunPlan, check_se
 from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
+from jobs.connection import connected
 from jobs.export import export_run
 from jobs.in_process import fit_in_process
 from jobs.interruption import interruptible, layout_words
-from jobs.ray_training import WorkerLayout, connected, fit_on_ray
+from jobs.ray_training import fit_on_ray
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
 from jobs.streaming import stream_for_training
+from jobs.worker_layout import WorkerLayout
 
 DEFAULT_WORKERS = 2
 

@@ -27,13 +27,14 @@ from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
 from jobs.interruption import interruptible, layout_words
-from jobs.ray_training import MAX_FAILURES, WorkerLayout, room
+from jobs.ray_training import MAX_FAILURES
 from jobs.run_folder import held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.tune_report import REPORT, Trial, write_report
 from jobs.tune_request import Search, begin, settle, write_request
 from jobs.tune_trial import TrialPlan, run_trial
+from jobs.worker_layout import WorkerLayout, room
 
 TRIALS, EXPERIMENT = "trials", "tune"
 # Read by Tune when it starts: a killed search must know of each trial that had begun.

@@ -13,8 +13,9 @@ from cifar_model.files import write_whole
 from cifar_model.history import HISTORY, EpochRecord, read_history
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import Precision, RunPlan
-from jobs.ray_training import WorkerLayout, WorkerTask, fit_workers
+from jobs.ray_training import WorkerTask, fit_workers
 from jobs.search_space import recipe_of
+from jobs.worker_layout import WorkerLayout
 
 FAILED = "failed.txt"  # in a trial's folder: why it is not to be tried again
 METRICS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")

@@ -12,8 +12,8 @@ from PIL import Image
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 from jobs import train, tune
-from jobs.ray_training import WorkerLayout
 from jobs.tune_request import Search
+from jobs.worker_layout import WorkerLayout
 
 DATA = ["--data", "digits", "--image-size", "16", "--train-limit", "400"]
 DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]

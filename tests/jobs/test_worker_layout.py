@@ -8,7 +8,8 @@ from cifar_model.errors import InputError
 from cifar_model.kept_memory import KEPT_MEMORY
 from cifar_model.recipe import load_recipe
 from cifar_model.run_plan import RunPlan
-from jobs.ray_training import WorkerLayout, WorkerTask, torch_trainer, train_worker
+from jobs.ray_training import WorkerTask, torch_trainer, train_worker
+from jobs.worker_layout import WorkerLayout
 
 HEAD, CPU_NODE, GPU_NODE = {}, {"CPU": 4.0}, {"CPU": 8.0, "GPU": 1.0}
 

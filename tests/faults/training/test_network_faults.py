@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fault_commands import SAME, difference, epochs_in, report, train
 
+from cluster.settings import RAY_ENVIRONMENT
 from tests.faults.namespaces import HEAD, INSIDE, cut_off, namespaces, processes, ray_nodes, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
@@ -18,8 +19,8 @@ NODES = 3
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """A Ray node of one core in each namespace."""
-    # Without the second, gloo asks what the host's name resolves to.
-    more = {"PYTHONUNBUFFERED": "1", "GLOO_SOCKET_IFNAME": INSIDE}
+    # Without the last, gloo asks what the host's name resolves to.
+    more = {**RAY_ENVIRONMENT, "PYTHONUNBUFFERED": "1", "GLOO_SOCKET_IFNAME": INSIDE}
     with namespaces(NODES), ray_nodes([1] * NODES, tmp_path_factory.mktemp("nodes"), **more):
         yield
 

@@ -103,7 +103,7 @@ def range_test(
 
 
 def accuracy_by_lr(
-    path: Path, trials: Sequence[tuple[float, float, str]], lr_found: float | None
+    path: Path, trials: Sequence[tuple[float, float, str]], middle_lr: float | None
 ) -> None:
     """Val accuracy against learning rate, a point a trial: (rate, accuracy, status)."""
     figure, axes = _figure(8, 4.5)
@@ -111,9 +111,9 @@ def accuracy_by_lr(
         points = [(lr, 100 * accuracy) for lr, accuracy, own in trials if own == status]
         if points:
             axes.scatter(*zip(*points, strict=True), marker=marker, color=VAL_COLOUR, label=status)
-    if lr_found is not None:
-        label = f"range test: {lr_found:.3g}"
-        axes.axvline(lr_found, color=TRAIN_COLOUR, linestyle="--", label=label)
+    if middle_lr is not None:
+        label = f"searched around: {middle_lr:.3g}"
+        axes.axvline(middle_lr, color=TRAIN_COLOUR, linestyle="--", label=label)
     axes.set(xscale="log", xlabel="peak learning rate", ylabel="val accuracy (%)")
     axes.set_title("Trials")
     axes.grid(alpha=0.3)

@@ -66,19 +66,19 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 def write_report(
-    folder: Path, trials: Sequence[Trial], base: Recipe, lr_found: float | None
+    folder: Path, trials: Sequence[Trial], base: Recipe, middle_lr: float | None
 ) -> None:
     """Write FOLDER; it appears whole.
 
-    lr_found: what the range test suggested, if one was run.
+    middle_lr: of the band that was searched, the range test's or --lr; None for a given band.
     InputError if no trial reached its last epoch.
     """
     best = best_of(trials)
     with new_folder(folder) as aside:
         write_table(aside / TABLE, trials)
         if best:
-            write_winner(aside, best, trials, base, lr_found)
-            draw(aside, best, trials, lr_found)
+            write_winner(aside, best, trials, base, middle_lr)
+            draw(aside, best, trials, middle_lr)
     if not best:
         reasons = {trial.failure for trial in trials if trial.failure} or {"none failed"}
         raise InputError(
@@ -97,7 +97,7 @@ def write_table(path: Path, trials: Sequence[Trial]) -> None:
 
 
 def write_winner(
-    folder: Path, best: Trial, trials: Sequence[Trial], base: Recipe, lr_found: float | None
+    folder: Path, best: Trial, trials: Sequence[Trial], base: Recipe, middle_lr: float | None
 ) -> None:
     """Write best.json and recipe.json."""
     winner = replace(recipe_of(base, best.values), name=f"{base.name}-tuned")
@@ -106,7 +106,7 @@ def write_winner(
         "val_accuracy": best.history[-1].val_accuracy,
         "values": dict(best.values),
         "epochs": best.epochs,
-        "lr_found": lr_found,
+        "middle_lr": middle_lr,
         "trials": {
             status: sum(trial.status == status for trial in trials)
             for status in ("ended", "stopped early", "failed")
@@ -117,7 +117,7 @@ def write_winner(
     (folder / "recipe.json").write_text(recipe, encoding="utf-8")
 
 
-def draw(folder: Path, best: Trial, trials: Sequence[Trial], lr_found: float | None) -> None:
+def draw(folder: Path, best: Trial, trials: Sequence[Trial], middle_lr: float | None) -> None:
     """Draw the three plots."""
     from cifar_model import plots
 
@@ -125,7 +125,7 @@ def draw(folder: Path, best: Trial, trials: Sequence[Trial], lr_found: float | N
     plots.accuracy_by_lr(
         folder / "accuracy_by_lr.png",
         [(trial.values[LR], trial.history[-1].val_accuracy, trial.status) for trial in trained],
-        lr_found,
+        middle_lr,
     )
     plots.trial_curves(
         folder / "learning_curves.png",

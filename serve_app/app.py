@@ -27,6 +27,7 @@ from serve_app.slow_bodies import MAX_ARRIVING
 
 CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
+HEALTH_CHECK_S = 2.0  # a replica that died is noticed within that time, and not within Serve's 10
 DEPLOYMENTS = {CLASSIFY: "Classifier", EXPLAIN: "Explainer", INFER: "Infer"}
 
 
@@ -151,6 +152,7 @@ def _model_server(application: str, wanted: Arguments, settings: Mapping[str, st
         max_queued_requests=MAX_INSIDE,
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
         ray_actor_options={"num_cpus": wanted.cores, "num_gpus": wanted.gpus},
+        health_check_period_s=HEALTH_CHECK_S,
         # A new version is loaded and warmed beside the old one, which goes once it answers.
         max_surge_percent=100,
         **options,
@@ -172,6 +174,7 @@ def _page(wanted: Arguments, classifier: Any, explainer: Any, *, asked: Asked) -
         max_ongoing_requests=1024,
         max_queued_requests=256,
         ray_actor_options={"num_cpus": 0},
+        health_check_period_s=HEALTH_CHECK_S,
         # Two of them for a moment, since importing Gradio takes seconds.
         max_surge_percent=100,
     )

@@ -17,6 +17,8 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 REPLICA = "ray::ServeReplica:{}"  # of an application
+INGRESS_PORTS = range(30_000, 31_000)  # of replicas, Serve's own
+LISTENING = "0A"  # in /proc/net/tcp
 CONTROLLER = "ray::ServeController"
 PROXY = "haproxy"
 
@@ -133,6 +135,25 @@ class Server:
 def kill(processes: Sequence[psutil.Process]) -> None:
     """SIGKILL to the first of them."""
     processes[0].kill()
+
+
+def serves(pid: int) -> bool:
+    """Whether a replica takes requests: its port is open once its model has run.
+
+    By /proc, since psutil doesn't look into other network namespaces.
+    """
+    try:
+        own = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    except OSError:
+        return False  # it ended, or a file of its was closed meanwhile
+    sockets = [line.split() for line in lines]
+    return any(
+        words[3] == LISTENING
+        and int(words[1].rpartition(":")[2], 16) in INGRESS_PORTS
+        and f"socket:[{words[9]}]" in own
+        for words in sockets
+    )
 
 
 def until(condition, seconds: float = 60.0) -> float:

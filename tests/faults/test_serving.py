@@ -23,7 +23,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from server import CONTROLLER, PROXY, REPLICA, Server, kill, until
+from server import CONTROLLER, PROXY, REPLICA, Server, kill, serves, until
 from steady_load import RETRYABLE, SteadyLoad, check_after_a_kill, show
 
 from cifar_model.model_folder import BUILT_IN
@@ -82,7 +82,8 @@ def asked_all_the_while(url):
 
 def whole(server, count=2):
     """Every replica is back and ready."""
-    return server.ready() and len(server.processes(REPLICA.format("classify"))) >= count
+    replicas = server.processes(REPLICA.format("classify"))
+    return server.ready() and sum(serves(replica.pid) for replica in replicas) >= count
 
 
 def test_a_killed_replica_costs_no_request_that_is_retried(server, load):

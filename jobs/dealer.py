@@ -49,10 +49,13 @@ class Deal(NamedTuple):
 
 
 class Dealer:
-    """An actor that deals an epoch once, for all workers. It reads nothing itself."""
+    """An actor that deals an epoch once, for all workers. It reads nothing itself.
 
-    def __init__(self, listing: Listing) -> None:
-        self.listing = listing
+    listing: an ObjectRef of the Listing, alone in a list.
+    """
+
+    def __init__(self, listing: list[Any]) -> None:
+        self.listing: Listing = ray.get(listing[0])
         self.dealt: tuple[tuple[BatchPlan, int], list[list[Hand]]] | None = None
 
     def hands(self, plan: BatchPlan, epoch: int) -> list[Hand]:
@@ -64,10 +67,19 @@ class Dealer:
         return self.dealt[1][plan.rank]
 
 
-def start_dealer(listing: Listing) -> Any:
-    """The handle of a new Dealer, which lives as long as the handle."""
+class DealerHandle(NamedTuple):
+    """A running Dealer, which lives as long as this."""
+
+    actor: Any
+    listing: Any  # ObjectRef: kept, for the actor reads it again when it is started anew
+
+
+def start_dealer(listing: Listing) -> DealerHandle:
+    """A new Dealer; where it is killed, Ray starts it again."""
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Dealer)
-    return actor.remote(listing)
+    kept = ray.put(listing)
+    # In a list Ray passes it on as it is, and not what it stands for, which could get lost.
+    return DealerHandle(actor.remote([kept]), kept)
 
 
 def deal(listing: Listing, plan: BatchPlan, epoch: int) -> list[list[Hand]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from cifar_model.errors import InputError
 from cifar_model.listing import Chunk, ListedDataset, Listing, picture_decoder, read_pictures
 from cifar_model.normalisation import Normalisation, count_values, normalisation_of
 
+if TYPE_CHECKING:
+    from jobs.dealer import DealerHandle
+
 MEASURED_AT_ONCE = 256  # pictures that a task measures, at least where there are as many
 
 
@@ -38,7 +41,7 @@ class StreamedPictures:
 
     listing: Listing
     image_size: int
-    dealer: Any = None  # handle of a `jobs.dealer.Dealer`, where the pictures lie in parquet files
+    dealer: DealerHandle | None = None  # where the pictures lie in parquet files
     _images: Iterator[NDArray[np.uint8]] = field(
         default_factory=lambda: iter(()), init=False, repr=False
     )
@@ -75,7 +78,7 @@ class StreamedPictures:
                 for share in shares
             ]
         else:
-            hands = ray.get(self.dealer.hands.remote(plan, epoch))
+            hands = ray.get(self.dealer.actor.hands.remote(plan, epoch))
             reads = [partial(read_hand, hand, self.image_size) for hand in hands]
         return recut(in_order(reads), shares)
 

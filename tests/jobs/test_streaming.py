@@ -92,6 +92,20 @@ def test_epochs_of_parquet_stream_in_order_on_each_worker(ray_cluster, picture_p
                 assert (share == images[plan.share(epoch, step)]).all()
 
 
+def test_a_dealer_that_is_killed_deals_the_next_epoch(ray_cluster, picture_parquet):
+    import ray
+
+    data = f"parquet:{picture_parquet}"
+    images = load_source(data, image_size=16).train.images
+    pictures = streamed(list_source(data).train, 16)
+    plan = BatchPlan(len(images), 8, shuffle_seed=0)
+    for epoch in (0, 1):
+        for step in range(plan.steps):
+            share = pictures.share(plan, epoch, step)
+            assert (share == images[plan.share(epoch, step)]).all()
+        ray.kill(pictures.dealer.actor, no_restart=False)
+
+
 def refusal(capsys, main, arguments):
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])

@@ -49,37 +49,31 @@ class Deal(NamedTuple):
 
 
 class Dealer:
-    """An actor that deals an epoch once, for all workers. It reads nothing itself.
+    """An actor that deals an epoch once, for all workers. It reads nothing itself."""
 
-    listing: an ObjectRef of the Listing, alone in a list.
-    """
-
-    def __init__(self, listing: list[Any]) -> None:
-        self.listing: Listing = ray.get(listing[0])
+    def __init__(self) -> None:
         self.dealt: tuple[tuple[BatchPlan, int], list[list[Hand]]] | None = None
 
-    def hands(self, plan: BatchPlan, epoch: int) -> list[Hand]:
+    def hands(self, listing: Listing, plan: BatchPlan, epoch: int) -> list[Hand]:
         """The hands of a worker in an epoch, in order."""
         key = replace(plan, rank=0), epoch if plan.shuffle_seed is not None else 0
         if self.dealt is None or self.dealt[0] != key:
             self.dealt = None  # the last epoch's hands may go before new ones come
-            self.dealt = key, deal(self.listing, *key)
+            self.dealt = key, deal(listing, *key)
         return self.dealt[1][plan.rank]
 
 
 class DealerHandle(NamedTuple):
-    """A running Dealer, which lives as long as this."""
+    """A running Dealer, which lives as long as this, and what it deals from."""
 
     actor: Any
-    listing: Any  # ObjectRef: kept, for the actor reads it again when it is started anew
+    listing: Any  # ObjectRef of a Listing: told the actor each time, for it may have started anew
 
 
 def start_dealer(listing: Listing) -> DealerHandle:
     """A new Dealer; where it is killed, Ray starts it again."""
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Dealer)
-    kept = ray.put(listing)
-    # In a list Ray passes it on as it is, and not what it stands for, which could get lost.
-    return DealerHandle(actor.remote([kept]), kept)
+    return DealerHandle(actor.remote(), ray.put(listing))
 
 
 def deal(listing: Listing, plan: BatchPlan, epoch: int) -> list[list[Hand]]:

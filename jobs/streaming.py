@@ -78,7 +78,8 @@ class StreamedPictures:
                 for share in shares
             ]
         else:
-            hands = ray.get(self.dealer.actor.hands.remote(plan, epoch))
+            actor, listing = self.dealer
+            hands = ray.get(actor.hands.remote(listing, plan, epoch))
             reads = [partial(read_hand, hand, self.image_size) for hand in hands]
         return recut(in_order(reads), shares)
 

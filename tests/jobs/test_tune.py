@@ -2,9 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -131,29 +128,3 @@ def test_one_that_was_killed_before_its_report_writes_the_same_when_resumed(repo
     tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
     assert by_trial(rows(report)) == by_trial(before)
     assert (report / "best.json").read_bytes() == (written / "best.json").read_bytes()
-
-
-@pytest.mark.slow
-def test_a_search_that_loses_an_interruption_ends_all_the_same_and_goes_on(tmp_path):
-    """Once by Ctrl-C and once by SIGTERM; Ray is the command's own, as it is a user's."""
-    what = ["--recipe", "digits", "--trials", "1", "--epochs", "1", "--lr", "0.1"]
-    where = ["--storage", str(tmp_path), "--name", "s"]
-
-    def command(*words):
-        root = Path(__file__).parents[2]
-        return subprocess.run(
-            [sys.executable, "-m", *words], cwd=root, capture_output=True, text=True, timeout=200
-        )
-
-    for name, words in (("SIGINT", [*DATA, *what]), ("SIGTERM", ["--resume"])):
-        ended = command("tests.jobs.deaf_search", name, *words, *where)
-        assert "Exception ignored in: <function Deaf.__del__" in ended.stderr, "it was not lost"
-        assert ended.returncode == 130, ended.stdout
-        last = ended.stderr.splitlines()[-1]
-        assert last.startswith("jobs.tune: interrupted; to go on: python -m jobs.tune --resume")
-        assert not (tmp_path / "s" / "report").exists()
-    ended = command("jobs.tune", "--resume", *where)
-    assert ended.returncode == 0, ended.stderr
-    [trial] = rows(tmp_path / "s" / "report")
-    assert (trial["status"], trial["epochs"]) == ("ended", "1")
-    assert [folder.name for folder in (tmp_path / "s" / "trials").iterdir()] == [trial["trial"]]

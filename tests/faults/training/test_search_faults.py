@@ -4,7 +4,10 @@ import csv
 import json
 import shlex
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from fault_commands import epochs_in, report
@@ -96,3 +99,32 @@ def test_a_search_interrupted_and_killed_goes_on_with_its_trials_and_runs_none_t
     for trial in trials.iterdir():
         epochs = [record.epoch for record in read_history(trial / "history.csv")]
         assert epochs == list(range(len(epochs)))
+
+
+def test_a_search_that_loses_an_interruption_ends_all_the_same_and_goes_on(tmp_path):
+    """Once by Ctrl-C and once by SIGTERM; Ray is the command's own, as it is a user's."""
+    what = ["--recipe", "digits", "--trials", "1", "--epochs", "1", "--lr", "0.1"]
+    where = ["--storage", str(tmp_path), "--name", "s"]
+
+    def command(*words):
+        root = Path(__file__).parents[3]
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=root, capture_output=True, text=True, timeout=200
+        )
+
+    seconds = []
+    for name, words in (("SIGINT", [*DATA, *what]), ("SIGTERM", ["--resume"])):
+        began = time.monotonic()
+        ended = command("tests.faults.training.deaf_search", name, *words, *where)
+        assert "Exception ignored in: <function Deaf.__del__" in ended.stderr, "it was not lost"
+        seconds.append(f"{time.monotonic() - began:.0f}")
+        assert ended.returncode == 130, ended.stdout
+        last = ended.stderr.splitlines()[-1]
+        assert last.startswith("jobs.tune: interrupted; to go on: python -m jobs.tune --resume")
+        assert not (tmp_path / "s" / "report").exists()
+    ended = command("jobs.tune", "--resume", *where)
+    assert ended.returncode == 0, ended.stderr
+    [trial] = reported(tmp_path / "s")
+    assert (trial["status"], trial["epochs"]) == ("ended", "1")
+    assert [folder.name for folder in (tmp_path / "s" / "trials").iterdir()] == [trial["trial"]]
+    report("search that loses Ctrl-C, then SIGTERM", seconds_of_each=seconds)

@@ -1,6 +1,6 @@
 """jobs.tune, at the start of whose first trial an interruption comes where Python loses it.
 
-python -m tests.jobs.deaf_search SIGINT --trials 1 …
+python -m tests.faults.training.deaf_search SIGINT --trials 1 …
 """
 
 import os

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from serve_app.access import install_access, read_access_settings
@@ -38,7 +39,7 @@ def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> Fa
     settings: they count before those of this process's environment; see `replica_settings`.
     """
     environment = {**os.environ, **(settings or {})}
-    api = FastAPI(
+    api = FastAPIOffline(
         title="Image classifier",
         version="1",
         description="Classifies pictures and shows where the evidence for its answers is.",

@@ -32,6 +32,7 @@ from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
 from serve_app.model_files import ModelFiles, check_same, unavailable
 from serve_app.no_pickle_port import open_no_pickle_port
+from serve_app.no_websockets import speak_no_websocket
 
 LOG = logging.getLogger(__name__)
 # Beside the default model; the one unused for longest makes way.
@@ -102,6 +103,7 @@ class ModelServer:
         settings: Mapping[str, str],
     ) -> None:
         open_no_pickle_port()
+        speak_no_websocket()
         leave_gpus_of_others()
         self._catalog = Catalog(Path(model), Path(models) if models else None)
         self._threads, self._engine, self._settings = threads, engine, settings
@@ -207,6 +209,7 @@ class Page:
         self, model: str, models: str | None, classifier: Any, explainer: Any, asked: Asked
     ) -> None:
         open_no_pickle_port()
+        speak_no_websocket()
         self._catalog, self._asked = Catalog(Path(model), Path(models) if models else None), asked
         self._handles = [
             await_handle(there) if isinstance(there, Place) else there

@@ -322,6 +322,20 @@ def test_headers_that_are_no_text_do_not_matter(served, name):
     assert exchange(served, request + PICTURE).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/explain", "/gradio_api/upload"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+def test_who_asks_for_a_websocket_is_answered_as_if_not(served, method, path):
+    def ask(*more):
+        head = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: image/png", *more]
+        request = "\r\n".join([*head, f"Content-Length: {len(PICTURE)}", "", ""]).encode()
+        return exchange(served, request + PICTURE).split(b"\r\n")[0]
+
+    start = time.perf_counter()
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    assert ask(*upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==") == ask()
+    assert time.perf_counter() - start < 2 * BOUND_S
+
+
 def test_a_client_sets_no_deadline_of_its_own(served):
     """Serve would end the request in its own words."""
     request = HEAD + b"X-Request-Timeout-Seconds: 0.000001\r\nContent-Length: %d\r\n\r\n"

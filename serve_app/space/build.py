@@ -2,8 +2,8 @@
 
 README.md          the front matter that Spaces reads
 app.py             serve_app/space/space_app.py
-requirements.txt   exact pins, no Ray
-models/00-NAME/       the model folders
+requirements.txt   exact pins, no Ray, no CUDA
+models/00-NAME/    the model folders
 cifar_model/  serve_app/   the files that app.py imports, directly or not
 LICENSE
 """
@@ -39,6 +39,8 @@ DISTRIBUTIONS = (
     "opencv-python-headless",
     "pandas",
 )
+# With CUDA, as PyPI has it, PyTorch would take 6 GB.
+CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
 MODEL_FILES = ("config.json", "model.safetensors", "README.md", "history.csv")
 REPORT_FILES = ("report/report.json", "report/misclassified.npz", str(LR_FIND))
 
@@ -61,7 +63,8 @@ def build(out: Path, models: Mapping[str, Path]) -> Path:
             shutil.copyfile(ROOT / file, aside / file)
         shutil.copyfile(ENTRY, aside / "app.py")
         shutil.copyfile(ROOT / "LICENSE", aside / "LICENSE")
-        (aside / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+        lines = [CPU_INDEX, *requirements]
+        (aside / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (aside / "README.md").write_text(readme(configs, requirements), encoding="utf-8")
         for number, (name, folder) in enumerate(models.items()):
             # Numbered, for the first model is the default.

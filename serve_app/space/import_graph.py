@@ -13,7 +13,8 @@ from cifar_model.errors import InputError
 # `pip freeze` leaves it out: pip itself brings it.
 UNPINNED = {"setuptools"}
 OWN = ("cifar_model", "serve_app")
-ELSEWHERE = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
+# PyTorch requires CUDA's libraries on Linux alone.
+WITHOUT_CUDA = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
 
 
 def needed_files(root: Path, entry: Path) -> list[Path]:
@@ -56,18 +57,13 @@ def module_files(root: Path, module: str) -> Iterator[Path]:
 
 
 def pinned_closure(names: Iterable[str], pins: dict[str, str]) -> list[str]:
-    """`name==version` of these distributions and all they require here, sorted.
-
-    What only Linux needs, such as CUDA's libraries, is marked so.
+    """`name==version` of these distributions and all they require here but for CUDA, sorted.
 
     pins: exact versions by normalised name. InputError for a distribution without a pin.
     """
     waiting = list(names)
-    here, elsewhere = _closure(waiting, pins, {}), _closure(waiting, pins, ELSEWHERE)
-    return [
-        f"{name}=={pins[name]}" + ("" if name in elsewhere else ' ; sys_platform == "linux"')
-        for name in sorted(here)
-    ]
+    needed = _closure(waiting, pins, {}) & _closure(waiting, pins, WITHOUT_CUDA)
+    return [f"{name}=={pins[name]}" for name in sorted(needed)]
 
 
 def _closure(names: Iterable[str], pins: dict[str, str], environment: dict[str, str]) -> set[str]:

@@ -16,8 +16,9 @@ from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.model_config import ModelConfig
 
-# auto: gpu where there is one, else OpenVINO. torch: PyTorch as it is, in float32, on either.
-EngineName = Literal["auto", "gpu", "openvino", "torch"]
+# auto: gpu where there is one, else OpenVINO. int8: OpenVINO, its convolutions in 8 bits: faster
+# and not as exact. torch: PyTorch as it is, in float32, on either.
+EngineName = Literal["auto", "gpu", "openvino", "int8", "torch"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 Framed = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
 
@@ -59,7 +60,7 @@ def load_engine(
         return GpuEngine.load(folder)
     from cifar_model.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(folder, config, threads=threads)
+    return OpenVinoEngine(folder, config, threads=threads, int8=name == "int8")
 
 
 def gpu_count() -> int:

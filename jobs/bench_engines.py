@@ -65,6 +65,7 @@ def is_here(name: EngineName) -> bool:
         "auto": False,  # is one of the others
         "gpu": gpu_count() > 0,
         "openvino": find_spec("openvino") is not None,
+        "int8": find_spec("openvino") is not None,
         "torch": True,
     }[name]
 

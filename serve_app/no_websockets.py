@@ -2,7 +2,7 @@
 
 What guards a request here (keys, rates, bounds) guards HTTP. And uvicorn hands a request with a
 body that asks for an upgrade to its WebSocket library, which waits for what never comes: it hung
-for a minute. Without one, uvicorn answers as if nothing but HTTP had been asked for.
+for a minute. Without one, uvicorn answers at once as if neither upgrade nor body were there.
 """
 
 from __future__ import annotations

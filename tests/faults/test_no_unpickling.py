@@ -67,7 +67,7 @@ def folder(tmp_path: Path, trapped: bytes) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ["torch", "openvino", "int8"])
 def test_a_model_folder_is_never_unpickled(folder, mark, engine):
     for load in (
         load_model,

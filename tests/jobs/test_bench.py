@@ -38,9 +38,12 @@ def test_engines_are_measured_and_hold_the_reference_accuracy(digits_model, tmp_
     what = f"engines --data digits --model {digits_model} --rounds 1 --seconds 1 --json {path}"
     bench.main(what.split())
     figures = json.loads(path.read_text())
-    speeds = {f"{name}_batch{n}_img_s" for name in ("torch", "openvino") for n in (1, 8, 32)}
+    speeds = {
+        f"{name}_batch{n}_img_s" for name in ("torch", "openvino", "int8") for n in (1, 8, 32)
+    }
     assert speeds < set(figures) and all(figures[speed] > 0 for speed in speeds)
     assert figures["openvino_accuracy"] == pytest.approx(figures["torch_accuracy"], abs=0.001)
+    assert figures["int8_accuracy"] == pytest.approx(figures["torch_accuracy"], abs=0.003)
     assert figures["torch_logit_difference"] == 0
     assert "batch 32" in capsys.readouterr().out
 

@@ -24,7 +24,7 @@ def asked() -> TestClient:
         ("/v1/models", "default-src 'none'"),
         ("/nothing", "default-src 'none'"),
         ("/page/", "frame-ancestors 'self' https://huggingface.co"),
-        ("/docs", "frame-ancestors 'self'"),
+        ("/docs", "script-src 'self' 'unsafe-inline'; style-src"),
     ],
 )
 def test_every_answer_has_them(asked, path, policy):

@@ -1,5 +1,6 @@
 """A streamed run is the run in memory, and no worker reads more than its share."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from cifar_model.history import read_history
 from cifar_model.sources import list_source, load_source
 from jobs import dealer, train
 from jobs.streaming import StreamedPictures, stream_for_training, streamed
+from tests.faults.processes import kill
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,10 @@ def test_a_dealer_that_is_killed_deals_the_next_epoch(ray_cluster, picture_parqu
         for step in range(plan.steps):
             share = pictures.share(plan, epoch, step)
             assert (share == images[plan.share(epoch, step)]).all()
-        ray.kill(pictures.dealer.actor, no_restart=False)
+        pid = ray.get(pictures.dealer.actor.__ray_call__.remote(lambda dealer: os.getpid()))
+        kill(pid)
+        # Until it is gone it may still deal, and what it has dealt goes with it.
+        until(lambda gone=Path(f"/proc/{pid}"): not gone.exists(), 60)
 
 
 def refusal(capsys, main, arguments):

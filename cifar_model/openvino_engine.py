@@ -22,6 +22,10 @@ from cifar_model.int8 import highest_after_norm, quantised, quantised_weights
 from cifar_model.model_config import ModelConfig
 from cifar_model.weights import CONV_BLOCKS, POOLED, norm_prefix, read_weights
 
+# One for the process, outliving its engines: a Core has its thread take signals on a stack of its
+# own. With two, the end of both in turn left a stack that was freed (2026.4), and the next signal
+# ended the process.
+CORE = openvino.Core()
 NORM_EPSILON = 1e-5  # PyTorch's default, which the network uses
 Tensors = dict[str, NDArray[Any]]
 
@@ -43,7 +47,7 @@ class OpenVinoEngine:
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         graph = build(tensors, config, int8=int8)
-        self._compiled = openvino.Core().compile_model(graph, "CPU", options)
+        self._compiled = CORE.compile_model(graph, "CPU", options)
 
     def __call__(self, squares_BSS3: NDArray[np.uint8]) -> Forward:
         """See `engine.Engine`."""

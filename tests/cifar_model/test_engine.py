@@ -1,5 +1,8 @@
 """Every engine computes what the network computes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,27 @@ def test_int8_holds_the_accuracy_on_digits(digits_model):
     )
     assert abs((near == test.labels).mean() - (exact == test.labels).mean()) <= 0.003
     assert (near == exact).mean() > 0.99
+
+
+ONE_ENGINE_AFTER_ANOTHER = """
+import signal
+from cifar_model.engine import load_engine
+from cifar_model.model_config import read_config
+from cifar_model.model_folder import BUILT_IN
+
+engines = [load_engine(BUILT_IN, read_config(BUILT_IN), name) for name in ("openvino", "int8")]
+engines.pop(0)
+engines.pop(0)
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_process_hears_signals_after_its_engines_are_gone():
+    found = subprocess.run(
+        [sys.executable, "-c", ONE_ENGINE_AFTER_ANOTHER], capture_output=True, text=True
+    )
+    assert (found.returncode, found.stdout) == (0, "heard\n"), found.stderr
 
 
 @pytest.mark.parametrize(("engine", "atol"), [("openvino", 0.05), ("int8", 0.3)])

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from fault_commands import SAME, difference, epochs_in, report, train
+from fault_commands import EPOCHS, SAME, TWO_WORKERS, difference, epochs_in, report, train
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 from tests.faults.processes import holder_of, kill
@@ -74,6 +74,28 @@ def test_a_worker_killed_while_it_writes_a_checkpoint_leaves_no_part_of_it(
     assert part.parent.name == f"checkpoint_epoch{again:04d}", "it was taken for a checkpoint"
     assert done - again <= 1 and found == SAME
     assert not list(run.rglob(".checkpoint.ckpt.*"))
+
+
+def test_a_dealer_killed_while_an_epoch_is_read_costs_at_most_that_epoch(
+    start, nodes, tmp_path, picture_parquet
+):
+    what = ["--data", f"parquet:{picture_parquet}", "--recipe", "digits", "--image-size", 16]
+    what += ["--precision", "32-true", "--epochs", EPOCHS, *TWO_WORKERS, "--storage", tmp_path]
+    start("jobs.train", *what, "--name", "undisturbed").end()
+    command = start("jobs.train", *what, "--name", "run", "--stream")
+    run = tmp_path / "run"
+    command.wait_for((run / "checkpoint_epoch0001" / CHECKPOINT).exists)
+    command.wait_for(lambda: nodes.titled("ray::ReadOrderedReads"), poll=0.005)
+    for pid in nodes.titled("ray::Dealer"):
+        kill(pid)
+    done = epochs_in(run)
+    command.end()
+    again = command.starts()[1:]
+    found = difference(run, tmp_path / "undisturbed")
+    report("dealer killed", started_again=len(again),
+           epochs_repeated=max([done - epoch for epoch in again], default=0),
+           difference=found)  # fmt: skip
+    assert all(epoch >= 2 for epoch in again) and len(again) <= 1 and found == SAME
 
 
 def test_a_killed_driver_is_resumed_by_the_same_command(

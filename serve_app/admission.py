@@ -22,7 +22,7 @@ from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 
 # Health must answer, and the page stay usable, when the model is busy.
 BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
-WAIT_S = 0.9  # so long a request should wait; the slowest hundredth waits twice as long
+WAIT_S = 0.7  # so long a request should wait; the slowest hundredth waits twice as long
 LEAST = 16  # so many may be inside however slow it is; fewer say little of the speed under load
 MEMORY = 32  # requests that the speed is a running mean of, about
 KEPT = 0.8  # of the best speed

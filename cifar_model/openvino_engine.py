@@ -109,7 +109,8 @@ def _conv_block(x: Features, tensors: Tensors, block: str, int8: bool) -> Featur
     if int8:
         found = _convolution(quantised(x.node, x.low, x.high), quantised_weights(weight), padding=1)
     else:
-        found = _convolution(x.node, weight.astype(np.float32), padding=1)
+        # An array alone would go through a Python list of its numbers.
+        found = _convolution(x.node, ops.constant(weight.astype(np.float32)), padding=1)
     found = ops.add(found, _per_channel(bias))
     if block in POOLED:
         found = ops.max_pool(found, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)

@@ -40,35 +40,36 @@ MODELS_IN_A_REPLICA = 4
 APPEARS_WITHIN_S = 60.0
 
 
-def load_warm(folder: Path, threads: int, engine: EngineName = "auto") -> Predictor:
-    """A model that has run at its smallest and largest batch, so that no request is the first."""
-    predictor = Predictor.load(folder, engine=engine, threads=threads)
-    size = predictor.config.image_size
-    for count in (1, MAX_BATCH):
-        predictor.forward(np.zeros((count, size, size, 3), np.uint8))
-    predictor.explain(np.zeros((size, size, 3), np.uint8))
-    return predictor
-
-
 def load_served(
     catalog: Catalog, name: str, threads: int, engine: EngineName = "auto"
 ) -> Predictor:
-    """The model of this name, warm; InputError if its folder can't be used, or holds another."""
-    predictor = load_warm(catalog.folders[name], threads, engine)
+    """The model of this name; InputError if its folder can't be used, or holds another."""
+    predictor = Predictor.load(catalog.folders[name], engine=engine, threads=threads)
     check_same(catalog, name, predictor.config)
     return predictor
 
 
-def waiting_limit(predictor: Predictor) -> int:
-    """How many pictures may wait so that the last is answered in time, by the model's own speed."""
+def warm_up(predictor: Predictor) -> float:
+    """Run a model at its smallest and largest batch, so that no request is the first.
+
+    Returns the seconds of a largest batch. A replica that starts after a fault has others starting
+    beside it on the same cores, so no batch is run that need not be.
+    """
     size = predictor.config.image_size
+    square = np.zeros((size, size, 3), np.uint8)
+    predictor.forward(square[None])
+    predictor.explain(square)
     took = []
-    for _ in range(3):
+    for _ in range(2):  # the first one also finds its memory
         started = time.perf_counter()
-        predictor.forward(np.zeros((MAX_BATCH, size, size, 3), np.uint8))
+        predictor.forward(np.stack([square] * MAX_BATCH))
         took.append(time.perf_counter() - started)
-    # The fastest: other replicas start at the same time and slow the others down.
-    return max(4 * MAX_BATCH, round(MAX_BATCH * WAIT_S / min(took)))
+    return min(took)
+
+
+def waiting_limit(batch_s: float) -> int:
+    """How many pictures may wait so that the last is answered in time, by the model's own speed."""
+    return max(4 * MAX_BATCH, round(MAX_BATCH * WAIT_S / batch_s))
 
 
 def leave_gpus_of_others() -> None:
@@ -161,7 +162,7 @@ class ModelServer:
         tags = {"model": name}
         return Running(
             predictor,
-            limit=waiting_limit(predictor),
+            limit=waiting_limit(warm_up(predictor)),
             observe=lambda size: self._batch_sizes.observe(size, tags=tags),
         )
 

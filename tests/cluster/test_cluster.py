@@ -159,6 +159,7 @@ def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment,
     until(lambda: not ready(), 30)
 
 
+@pytest.mark.faults
 def test_a_killed_job_says_so_goes_on_with_resume_and_keeps_its_checkpoint_when_stopped(
     address, environment, storage
 ):

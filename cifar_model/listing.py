@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cifar_model.dataset import ImageDataset, LabelledImages, check_labels
 from cifar_model.errors import InputError
-from cifar_model.framing import Picture, fit_to_square
+from cifar_model.framing import Picture, fit_to_square, rgb_on_white
 
 Decode = Callable[[bytes], Picture]
 
@@ -120,7 +120,7 @@ def picture_decoder(image_size: int) -> Decode:
         with warnings.catch_warnings(), Image.open(BytesIO(data)) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             upright = ImageOps.exif_transpose(image)
-            return fit_to_square(np.asarray(upright.convert("RGB")), image_size)
+            return fit_to_square(rgb_on_white(upright), image_size)
 
     return decode
 

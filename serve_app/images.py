@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
-from cifar_model.framing import Picture
+from cifar_model.framing import Picture, rgb_on_white
 from serve_app.containers import (
     MAX_SCANNED,
     MAX_SCANS,
@@ -112,24 +112,8 @@ def _to_rgb(image: Image.Image) -> Picture:
         bottom, right = min(height, top + rows), min(width, left + columns)
         whole = (bottom - top, right - left) == (height, width)
         tile = image if whole else image.crop((left, top, right, bottom))
-        picture[top:bottom, left:right] = _tile_to_rgb(tile)
+        picture[top:bottom, left:right] = rgb_on_white(tile)
     return picture
-
-
-def _tile_to_rgb(image: Image.Image) -> Picture:
-    if image.mode.startswith("I"):
-        # 16-bit greys; Pillow's own conversion would clip them at 255.
-        values = np.asarray(image).astype(np.uint32)
-        grey = ((values + 128) // 257).astype(np.uint8)
-        transparent = image.info.get("transparency")
-        if isinstance(transparent, int):
-            grey[values == transparent] = 255
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(white, layer)
-    return np.asarray(image.convert("RGB"))
 
 
 def _upright(picture: Picture, turned: int) -> Picture:

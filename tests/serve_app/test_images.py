@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_model.framing import fit_to_square
+from cifar_model.listing import picture_decoder
 from serve_app.images import MAX_BYTES, decode_image, encode_png
 from serve_app.problems import Problem
+from tests.faults.bad_pictures import cases
 from tests.memory import peak_bytes
 
 RNG = np.random.default_rng(0)
@@ -116,3 +119,17 @@ def test_what_is_no_picture_gets_a_documented_error(data, status, code):
 
 def test_an_encoded_picture_decodes_to_itself():
     assert (decode_image(encode_png(NOISE)) == NOISE).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "16-bit grey", "1 bit", "palette", "palette, transparent", "wholly transparent",
+        "half transparent", "WebP, half transparent", "16-bit colours", "CMYK", "grey JPEG",
+        "EXIF orientation 5", "JPEG, EXIF-rotated", "WebP, EXIF-rotated", "PNG, animated",
+    ],
+)  # fmt: skip
+def test_a_picture_is_trained_on_as_it_is_served(name):
+    data = cases()[name].data
+    served = fit_to_square(decode_image(data), 16)
+    np.testing.assert_array_equal(picture_decoder(16)(data), served)

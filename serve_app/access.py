@@ -9,8 +9,8 @@ RAY_CIFAR_BURST            requests that a caller may send at once (default: two
 RAY_CIFAR_CLIENT_HEADER    a header in which a proxy of yours says who called, such as
                            x-forwarded-for (default: none)
 
-A caller is a key or, without keys, an address. Serve's own proxy does not pass addresses on:
-without keys and without that header, all callers share one rate. Each replica counts for itself.
+A caller is a key or what that header says; who has neither shares one rate with all others, for
+Serve's own proxy does not pass addresses on. Each replica counts for itself.
 """
 
 from __future__ import annotations
@@ -177,13 +177,16 @@ class Access:
         return found
 
     def _address(self, scope: Scope) -> bytes:
-        """Who called: what the trusted proxy added last, or the peer's address."""
+        """Who called, as the trusted proxy added last; b"" for everyone without one.
+
+        Not the `client` of the scope: a replica's uvicorn takes that from X-Forwarded-For, in which
+        a caller may write another address each time.
+        """
         if (wanted := self._settings.client_header) is not None:
             for name, value in reversed(scope["headers"]):
                 if name == wanted:
                     return bytes(value).rpartition(b",")[2].strip()[:64]
-        client = scope.get("client")
-        return client[0].encode() if client else b""
+        return b""
 
 
 def _is_open(path: str) -> bool:

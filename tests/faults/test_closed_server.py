@@ -78,6 +78,17 @@ def test_a_hundred_requests_at_once_are_more_than_the_rate(server):
     time.sleep(2)
 
 
+def test_guesses_at_the_key_are_counted_whoever_they_say_they_come_from(server):
+    time.sleep(2)
+    with httpx.Client(base_url=server.address, headers={"x-api-key": "a" * 20}) as client:
+        headers = [
+            {"x-forwarded-for": f"10.0.0.{i}", "x-real-ip": f"10.0.0.{i}"} for i in range(150)
+        ]
+        answers = [client.get("/v1/models", headers=each).status_code for each in headers]
+    assert set(answers) == {401, 429}
+    time.sleep(2)
+
+
 def trickle(server: Server, head: str, pause: float, most: float) -> tuple[bytes, float]:
     """The answer to a request that comes a byte at a time, and when it came."""
     start = time.monotonic()

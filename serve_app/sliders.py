@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import gradio as gr
@@ -16,11 +17,13 @@ def whole_number(least: int, most: int, value: int, label: str) -> gr.Slider:
 def take_empty_sliders() -> None:
     """Make every slider of this process stand where it stood at first while its number is deleted.
 
-    Gradio alone fails on it, without a word.
+    Gradio alone fails on it, without a word; and it takes NaN for a number between any two.
     """
     preprocess = gr.Slider.preprocess
 
     def with_a_number(slider: gr.Slider, payload: float | None) -> float:
+        if isinstance(payload, float) and math.isnan(payload):
+            raise gr.Error(f"{slider.label}: expected a number, not NaN")
         return preprocess(slider, slider.value if payload is None else payload)
 
     gr.Slider.preprocess = with_a_number

@@ -15,6 +15,7 @@ from serve_app.models import find_model, model_names
 from serve_app.no_fetching import forbid_fetching
 from serve_app.page_guard import guarded
 from serve_app.page_memory import bound_memory
+from serve_app.page_uploads import bound_uploads
 from serve_app.sliders import take_empty_sliders
 from serve_app.tabs.classify import classify_tab
 from serve_app.tabs.data import data_tab
@@ -74,6 +75,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
     """
     forbid_fetching()
     take_empty_sliders()
+    bound_uploads()
     names = model_names(backend)
 
     def describe(model_name: str) -> str:

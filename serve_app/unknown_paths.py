@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app.problems import Problem, problem_response
 
-OURS = ("/healthz", "/readyz", "/v1/{path:path}", "/v2", "/v2/{path:path}")
+OURS = ("/healthz", "/readyz", "/v1", "/v1/{path:path}", "/v2", "/v2/{path:path}")
 
 
 def refuse_others(api: FastAPI, *paths: str) -> None:

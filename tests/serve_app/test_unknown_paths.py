@@ -16,6 +16,7 @@ import pytest
         ("TRACE", "/v2/health/ready", 405, "GET"),
         ("PROPFIND", "/v1/classify", 405, "POST"),
         ("PROPFIND", "/v2/nothing", 404, None),
+        ("GET", "/v1", 404, None),
     ],
 )
 def test_unknown_paths_and_methods(client, method, path, status, allow):

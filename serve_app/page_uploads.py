@@ -1,0 +1,49 @@
+"""How many files one upload to the page may hold, and that what broke off leaves none behind."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from gradio import route_utils
+from gradio.blocks import Blocks
+from gradio.route_utils import GradioMultiPartParser
+from starlette.datastructures import FormData
+
+LOG = logging.getLogger(__name__)
+MOST_FILES = 8  # the page sends one; Gradio takes a thousand, and holds all of them open
+
+_delete_files = route_utils.delete_files_created_by_app
+
+
+class FewFiles(GradioMultiPartParser):
+    """Gradio's parser of an upload, for at most MOST_FILES files and as many fields."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        bounds = {"max_files": MOST_FILES, "max_fields": MOST_FILES}
+        super().__init__(*arguments, **{**options, **bounds})
+
+    async def parse(self) -> FormData:
+        """The form; the files that have come so far go with any error."""
+        try:
+            return await super().parse()
+        except BaseException:  # also the end of a caller who hung up
+            for file in self._files_to_close_on_error:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def delete_files(blocks: Blocks, age: int | None) -> None:
+    """Gradio's hourly deletion of old files, whose first failure would otherwise be its end."""
+    try:
+        _delete_files(blocks, age)
+    except (OSError, RuntimeError) as error:  # one is that a file came while it looked
+        LOG.warning("old files of the page are looked at again in an hour: %s", error)
+
+
+def bound_uploads() -> None:
+    """Make both hold for every page of this process."""
+    route_utils.GradioMultiPartParser = FewFiles
+    route_utils.delete_files_created_by_app = delete_files

@@ -12,6 +12,7 @@ epochs on record, and ends at once.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from cifar_model.errors import InputError
 from cifar_model.files import write_whole
 
 ARCHIVE = "tune.zip"  # beside Tune's own folder
+# Tune names its files by when it was started, and goes on from the greatest name.
+_STARTED, _LONG_AGO = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d"), "0000-00-00_00-00-00"
 TUNER = "tuner.pkl"  # what Tune writes before the first trial, into its own folder alone
 
 
@@ -29,15 +32,16 @@ class KeepRecord(tune.Callback):
     """Archives the record each time that Tune has written it."""
 
     def __init__(self) -> None:
-        self.kept = 0.0  # when the youngest of the archived files was written
+        self.kept: set[tuple[str, int, int]] = set()  # names, times and sizes of what is archived
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune writes between two of these calls, at most once a second."""
         if not trials:
             return
         files = record(Path(trials[0].local_experiment_path))
-        youngest = max((path.stat().st_mtime for path in files), default=self.kept)
-        if youngest == self.kept:
+        seen = [(path.name, path.stat()) for path in files]
+        found = {(name, stat.st_mtime_ns, stat.st_size) for name, stat in seen}
+        if found == self.kept:
             return
         experiment = Path(trials[0].remote_experiment_path)
         contents = {path.name: path.read_bytes() for path in (experiment / TUNER, *files)}
@@ -46,7 +50,7 @@ class KeepRecord(tune.Callback):
             for name, content in contents.items():
                 archive.writestr(name, content)
         write_whole(experiment.with_name(ARCHIVE), packed.getbuffer())
-        self.kept = youngest
+        self.kept = found
 
 
 def put_back(experiment: Path) -> bool:
@@ -62,7 +66,10 @@ def put_back(experiment: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            archive.extractall(experiment)
+            # The last of a kind is the one to go on from, and what Tune writes from now on sorts
+            # behind it, also if the clock has gone back since.
+            for name in sorted(archive.namelist()):
+                (experiment / _STARTED.sub(_LONG_AGO, name)).write_bytes(archive.read(name))
     except zipfile.BadZipFile as error:
         raise InputError(
             f"--resume: {path} is damaged ({error}); search again under another --name"

@@ -42,13 +42,18 @@ def trials(staging, experiment):
     ]
 
 
+def old(name):
+    """What a file of the record is called once it has been put back."""
+    return name.replace("2026-01-01", "0000-00-00")
+
+
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_a_record_of_two_moments_becomes_that_of_one(staging, experiment, trials):
     KeepRecord().on_step_end(1, trials)
-    whole = contents(experiment) | contents(staging)
+    whole = contents(experiment) | {old(n): data for n, data in contents(staging).items()}
     (experiment / STATE).write_text(json.dumps({"trials": [1]}))
     (experiment / SEARCHER).write_bytes(pickle.dumps({"trials": [1, 2]}))
     (experiment / "search_gen_state-2026-01-01_00-00-00.json").write_text("{")
@@ -66,7 +71,26 @@ def test_the_archive_follows_the_record(staging, experiment, trials):
     os.utime(staging / STATE, (2e9, 2e9))  # a clock too coarse to see the difference
     keep.on_step_end(3, trials)
     assert put_back(experiment)
-    assert json.loads((experiment / STATE).read_text()) == {"trials": [1, 2]}
+    assert json.loads((experiment / old(STATE)).read_text()) == {"trials": [1, 2]}
+
+
+def test_what_was_written_last_counts_though_the_clock_has_gone_back(staging, experiment, trials):
+    """Tune starts with what was put back, and names its own files by the time."""
+    KeepRecord().on_step_end(1, trials)
+    for earlier, done in (("2025-06-01", [1, 2]), ("2024-06-01", [1, 2, 3])):
+        assert put_back(experiment)
+        for path in staging.glob("*.*"):
+            path.unlink()
+        for path in experiment.glob("*-0000-*"):
+            (staging / path.name).write_bytes(path.read_bytes())
+        for name in (STATE, SEARCHER):
+            path = staging / name.replace("2026-01-01", earlier)
+            path.write_text(json.dumps({"trials": done}))
+            os.utime(path, (1e9, 1e9))
+        KeepRecord().on_step_end(2, trials)
+    assert put_back(experiment)
+    assert json.loads((experiment / old(STATE)).read_text()) == {"trials": [1, 2, 3]}
+    assert set(contents(experiment)) == {"tuner.pkl", old(STATE), old(SEARCHER)}
 
 
 def test_without_an_archive_what_is_there_goes_and_the_next_is_archived(
@@ -79,7 +103,7 @@ def test_without_an_archive_what_is_there_goes_and_the_next_is_archived(
     (experiment / "tuner.pkl").write_bytes(pickle.dumps("the search, anew"))
     KeepRecord().on_step_end(1, trials)
     assert put_back(experiment)
-    assert set(contents(experiment)) == {"tuner.pkl", STATE, SEARCHER}
+    assert set(contents(experiment)) == {"tuner.pkl", old(STATE), old(SEARCHER)}
 
 
 def test_a_damaged_archive_is_refused(experiment, trials):

@@ -27,7 +27,8 @@ INTERRUPTED = 130  # the exit status of what Ctrl-C ended
 def one_line_errors(command: str) -> Iterator[None]:
     """Around a command's work: an `InputError` becomes one line on stderr and exit status 2.
 
-    A full disk likewise; Ctrl-C becomes one line and exit status 130.
+    A full disk likewise, and a file that can't be used, whichever it is; Ctrl-C becomes one line
+    and exit status 130.
     """
     try:
         yield
@@ -39,7 +40,10 @@ def one_line_errors(command: str) -> Iterator[None]:
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            if error.filename is None:
+                raise
+            print(f"{command}: {error.filename}: {error.strerror}", file=sys.stderr)
+            raise SystemExit(2) from None
         print(
             f"{command}: {error}; free some, then give the command again (what has a --resume, "
             "with it)",

@@ -10,10 +10,10 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from cifar_model.errors import InputError
+from cifar_model.given_path import given_path
 
 Optimizer = Literal["adam", "sgd", "muon"]
 Anneal = Literal["cos", "linear"]
@@ -132,7 +132,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     """A named recipe, or one read from a JSON file; anything else is an `InputError`."""
     if name_or_path in RECIPES:
         return RECIPES[name_or_path]()
-    path = Path(name_or_path)
+    path = given_path(name_or_path)
     if not path.is_file():
         raise InputError(
             f"recipe {name_or_path!r}: not one of {', '.join(sorted(RECIPES))}, "

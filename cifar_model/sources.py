@@ -29,6 +29,7 @@ from cifar_model.dataset import (
 from cifar_model.errors import InputError
 from cifar_model.folders import SPLIT_SEED, TEST_FRACTION, list_folder
 from cifar_model.framing import fit_to_square
+from cifar_model.given_path import given_path
 from cifar_model.listing import ListedDataset, load_listed, load_listing
 from cifar_model.parquet_files import holds_parquet, list_parquet
 
@@ -49,7 +50,8 @@ def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:
     elif spec == "digits":
         dataset = load_digits(image_size)
     else:
-        raise InputError(f"--data {spec!r}: expected {SOURCES}")
+        hint = f"; did you mean folder:{spec}?" if given_path(spec).is_dir() else ""
+        raise InputError(f"--data {spec!r}: expected {SOURCES}{hint}")
     return check_dataset(dataset)
 
 
@@ -81,9 +83,9 @@ def _list(spec: str) -> ListedDataset | None:
     """The listing of a source that lies in files of its own; None for others."""
     kind, _, argument = spec.partition(":")
     if kind == "folder" and argument:
-        return list_folder(Path(argument).expanduser())
+        return list_folder(given_path(argument))
     if kind == "parquet" and argument:
-        root = Path(argument).expanduser().absolute()
+        root = given_path(argument)
         return list_parquet(root, f"parquet:{root}")
     if spec == "cifar10" and (named := named_cifar10()) and named.is_dir() and holds_parquet(named):
         return list_parquet(named, spec, CIFAR10_CLASSES)
@@ -101,7 +103,7 @@ def named_cifar10() -> Path | None:
     named = os.environ.get("CIFAR10_DIR")
     if not named:
         return None
-    root = Path(named).expanduser().absolute()
+    root = given_path(named)
     if not root.exists():
         raise InputError(f"CIFAR10_DIR: nothing at {root}")
     return root

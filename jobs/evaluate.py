@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cifar_model.dataset import TestSet
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.given_path import given_path
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
 from cifar_model.sources import SOURCES, load_test_set
@@ -51,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"--out {options.out}: expected a folder; without --out the report of a model at a "
                 "URI goes there"
             )
-        out = Path(options.out).absolute() if options.out else None
+        out = given_path(options.out) if options.out else None
         if storage.is_uri(options.model):
             print(run_at(options.model, options.data, out, overwrite=options.overwrite))
         else:
-            model = Path(options.model).absolute()
+            model = given_path(options.model)
             print(run(model, options.data, out, overwrite=options.overwrite))
 
 

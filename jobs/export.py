@@ -13,6 +13,7 @@ from pathlib import Path
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.given_path import given_path
 from cifar_model.run_plan import RunPlan
 from jobs.run_folder import MODEL
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--note", help="for the card: what a user of the model should know")
     options = parser.parse_args(arguments)
     with one_line_errors("jobs.export"):
-        model, out = Path(options.model).absolute(), Path(options.out).absolute()
+        model, out = given_path(options.model), given_path(options.out)
         print(shrink(model, out, options.name, options.note))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from cifar_model.cores import usable_cores
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
+from cifar_model.given_path import given_path
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
 from cifar_model.sources import SOURCES, load_source
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(options: argparse.Namespace) -> Path:
     """The whole job; returns the folder of its files."""
     stages = Stages(time.time())
-    out = Path(options.out).expanduser().absolute()
+    out = given_path(options.out)
     if (out / RESULT).exists():
         raise InputError(f"{out / RESULT} exists; choose another --out")
     sweep = Sweep(options.min_lr, options.max_lr, options.steps)
@@ -109,6 +111,7 @@ def find(
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()  # a folder that is there may be read-only
     except OSError as error:
         raise InputError(f"--out: can't write to {out}: {error}") from error
     if layout.workers == 0:

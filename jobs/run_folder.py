@@ -17,6 +17,7 @@ import fcntl
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -26,6 +27,7 @@ from typing import Any
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
 from cifar_model.files import clear_asides, write_whole
+from cifar_model.given_path import given_path
 from cifar_model.model_config import CONFIG
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
@@ -72,7 +74,7 @@ def run_folder(storage: str, name: str) -> Path:
     if storage_uri.is_uri(storage):
         return storage_uri.working_copy(storage_uri.join(storage, name))
     # Workers run in folders of their own, so a relative path would mean another place there.
-    return Path(storage).expanduser().absolute() / name
+    return given_path(storage) / name
 
 
 def has_ended(folder: Path) -> bool:
@@ -121,15 +123,29 @@ def check_free(folder: Path, what: str, runs: int = 1) -> None:
         )
 
 
-def resume(folder: Path) -> tuple[RunRequest, str]:
-    """What an unfinished run was asked for, and its data's fingerprint."""
+def default_name(*parts: str) -> str:
+    """Of a run or a search that was given none: what it is of, and the time."""
+    kept = "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("._-") for part in parts)
+    return time.strftime(f"{kept[:80]}-%Y%m%d-%H%M%S")
+
+
+def check_unfinished(folder: Path) -> None:
+    """InputError if the run has ended."""
     if has_ended(folder):
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; nothing to resume"
         )
+
+
+def resume(folder: Path) -> tuple[RunRequest, str]:
+    """What an unfinished run was asked for, and its data's fingerprint."""
+    check_unfinished(folder)
     path = folder / RUN
     if not path.is_file():
-        raise InputError(f"--resume: no run {folder.name!r} in {folder.parent} (no {RUN})")
+        raise InputError(
+            f"--resume: no run {folder.name!r} was begun in {folder.parent} (no {RUN}); without "
+            "--resume it begins"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         fingerprint = str(values.pop("fingerprint"))

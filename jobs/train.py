@@ -175,6 +175,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         go_on += ["--compile"]
     held = runs.held(folder) if uri is None else nullcontext()
     with interruptible("jobs.train", *go_on), held:
+        if uri is None:  # another command may have ended it while the data were read
+            runs.check_unfinished(folder)
         # A run may have been killed after its last epoch, before its model was written.
         if uri or runs.epochs_done(folder) < request.recipe.epochs:
             if options.workers == 0:
@@ -263,8 +265,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         sync_norms=options.sync_norms,
         stream=options.stream,
     )
-    kind = request.data.partition(":")[0]
-    name = options.name or time.strftime(f"{kind}-{recipe.name}-%Y%m%d-%H%M%S")
+    name = options.name or runs.default_name(request.data.partition(":")[0], recipe.name)
     folder = _reach(options.storage, name, in_process=in_process)
     runs.check_new(folder)  # before the data is read
     return request, folder, None

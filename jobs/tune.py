@@ -32,7 +32,7 @@ from jobs.run_folder import held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.tune_report import REPORT, Trial, write_report
-from jobs.tune_request import Search, begin, settle, write_request
+from jobs.tune_request import Search, begin, check_data, check_unfinished, settle, write_request
 from jobs.tune_trial import TrialPlan, run_trial
 from jobs.worker_layout import WorkerLayout, room
 
@@ -119,6 +119,9 @@ def run(options: argparse.Namespace) -> Path:
     dataset = load_source(search.data, image_size=search.image_size)
     if search.train_limit is not None:
         dataset = limit_train(dataset, search.train_limit, seed=search.seed)
+    fingerprint = dataset.fingerprint()
+    check_data(search, fingerprint)
+    search = replace(search, fingerprint=fingerprint)
     data = split_for_training(dataset)
     check_share(len(data.train), search.recipe.batch_size, layout.workers, "training images")
     classes = len(dataset.class_names)
@@ -130,6 +133,7 @@ def run(options: argparse.Namespace) -> Path:
     go_on = ["--resume", "--storage", folder.parent, "--name", folder.name]
     go_on += layout_words(options, "workers", "cpus_per_worker", "gpus_per_worker")
     with interruptible("jobs.tune", *go_on), held(folder):
+        check_unfinished(folder)  # another command may have ended it while the data were read
         with ray_cluster(worker_output=False) as cluster:
             import ray
 

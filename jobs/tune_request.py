@@ -6,17 +6,16 @@ import argparse
 import json
 import math
 import re
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import InputError
-from cifar_model.files import write_whole
+from cifar_model.files import clear_asides, write_whole
 from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
-from jobs.run_folder import check_free, run_folder
+from jobs.run_folder import check_free, default_name, run_folder
 from jobs.search_space import LR, band
 from jobs.storage import is_uri
 from jobs.tune_report import REPORT
@@ -41,6 +40,7 @@ class Search:
     seed: int = 0
     precision: Precision = "auto"
     concurrent: int | None = None  # trials at a time; None until Ray has said how many fit
+    fingerprint: str = ""  # of the data; "" in a search of before it was kept
 
 
 def settle(options: argparse.Namespace) -> tuple[Search, Path]:
@@ -65,8 +65,7 @@ def settle(options: argparse.Namespace) -> tuple[Search, Path]:
     search = Search(recipe, **given)
     if search.lr and search.lr_band:
         raise InputError("--lr and --lr-band: give one of them")
-    kind = search.data.partition(":")[0]
-    name = options.name or time.strftime(f"tune-{kind}-{recipe.name}-%Y%m%d-%H%M%S")
+    name = options.name or default_name("tune", search.data.partition(":")[0], recipe.name)
     return search, run_folder(options.storage, name)
 
 
@@ -153,6 +152,9 @@ def given_band(text: str) -> tuple[float, float]:
 
 def begin(folder: Path, search: Search) -> None:
     """Claim the folder for a new search; InputError if it is taken, or its disk too full."""
+    if folder.is_dir() and not (folder / REQUEST).exists():
+        # A search that was killed here had got no further than to write that file.
+        clear_asides(folder, f".{REQUEST}.*")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"{folder} is there already; add --resume to go on with a search, "
@@ -171,13 +173,30 @@ def write_request(folder: Path, search: Search) -> None:
     write_whole(folder / REQUEST, (json.dumps(asdict(search), indent=2) + "\n").encode())
 
 
-def read_request(folder: Path) -> Search:
-    """The search that an unfinished folder is about."""
+def check_unfinished(folder: Path) -> None:
+    """InputError if the search has ended."""
     if (folder / REPORT).exists():
         raise InputError(f"search {folder.name!r} has ended: see {folder / REPORT}")
+
+
+def check_data(search: Search, fingerprint: str) -> None:
+    """InputError unless a search that is resumed has the data that it was begun on."""
+    if search.fingerprint not in ("", fingerprint):
+        raise InputError(
+            f"--resume: {search.data} is not what the search was begun on "
+            f"(fingerprint {fingerprint[:12]}, was {search.fingerprint[:12]})"
+        )
+
+
+def read_request(folder: Path) -> Search:
+    """The search that an unfinished folder is about."""
+    check_unfinished(folder)
     path = folder / REQUEST
     if not path.is_file():
-        raise InputError(f"--resume: no search {folder.name!r} in {folder.parent} (no {REQUEST})")
+        raise InputError(
+            f"--resume: no search {folder.name!r} was begun in {folder.parent} (no {REQUEST}); "
+            "without --resume it begins"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         band_given = values["lr_band"]

@@ -19,6 +19,7 @@ from ray.serve.config import BackpressureConfig
 
 from cifar_model.engine import ENGINES, EngineName
 from cifar_model.errors import InputError
+from cifar_model.given_path import given_path
 from serve_app.api import MAX_INSIDE
 from serve_app.deployments import Asked, ModelServer, Page, Place
 from serve_app.problems import RETRY_AFTER_S
@@ -105,12 +106,12 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
     from cifar_model.model_folder import BUILT_IN
 
     folder = arguments.get("models")
-    if folder and not Path(folder).is_dir():
+    if folder and not given_path(folder).is_dir():
         raise InputError(f"serve: models={folder}: no such folder")
     replicas = arguments.get("replicas")
     return Arguments(
-        check_model(Path(arguments.get("model") or BUILT_IN)),
-        str(Path(folder).absolute()) if folder else None,
+        check_model(given_path(str(arguments.get("model") or BUILT_IN))),
+        str(given_path(folder)) if folder else None,
         int(arguments.get("cores", 1)),
         int(replicas) if replicas is not None else None,
         engine,

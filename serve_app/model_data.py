@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from threading import Lock
 
 from cifar_model.dataset import ImageDataset
 from cifar_model.download import ARCHIVE, cache_folder
+from cifar_model.given_path import given_path
 from cifar_model.model_config import ModelConfig
 from cifar_model.sources import load_source
 from serve_app.commands import jobs_are_here
@@ -28,7 +28,7 @@ def why_unreadable(config: ModelConfig) -> str | None:
         return f"This model was trained on `{source}`, {images:,} images: too many to show here."
     kind, _, argument = source.partition(":")
     if kind in ("folder", "parquet"):
-        if Path(argument).expanduser().is_dir():
+        if given_path(argument).is_dir():
             return None
         return f"This model was trained on the folder `{argument}`, which is not on this machine."
     if source == "digits":
@@ -36,7 +36,7 @@ def why_unreadable(config: ModelConfig) -> str | None:
             return None
         return "The digits come with scikit-learn: `pip install scikit-learn`."
     named = os.environ.get("CIFAR10_DIR")
-    if (Path(named).expanduser() if named else cache_folder() / ARCHIVE).exists():
+    if (given_path(named) if named else cache_folder() / ARCHIVE).exists():
         return None
     words = "CIFAR-10 is not on this machine. Set `CIFAR10_DIR` to a copy before starting"
     if jobs_are_here():

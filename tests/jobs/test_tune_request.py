@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from cifar_model.errors import InputError
 from cifar_model.recipe import load_recipe
 from jobs import tune
-from jobs.tune_request import Search, begin, settle
+from jobs.tune_request import REQUEST, Search, begin, settle
 
 LR_FILE = "lr_find.json"
 
@@ -49,3 +50,26 @@ def test_the_command_that_began_it_resumes_it(where, tmp_path):
     bare, folder = settle(tune.parse(where))
     assert settle(tune.parse([*where, *again.split()])) == (bare, folder)
     assert (bare.trials, bare.lr, folder) == (8, 0.1, tmp_path / "s")
+
+
+def test_one_that_was_killed_before_it_had_begun_begins(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / f".{REQUEST}.aside-01234567").write_text("{")
+    begin(folder, Search(load_recipe("digits")))
+    assert [path.name for path in folder.iterdir()] == [REQUEST]
+
+
+def test_other_files_are_in_its_way(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".env").write_text("")
+    with pytest.raises(InputError, match="is there already"):
+        begin(tmp_path / "s", Search(load_recipe("digits")))
+
+
+def test_data_that_have_changed_are_refused(tmp_path, picture_folder, capsys):
+    data = f"folder:{picture_folder}"
+    begin(tmp_path / "s", Search(load_recipe("digits"), data, fingerprint="0" * 64))
+    with pytest.raises(SystemExit):
+        tune.main(["--resume", "--storage", str(tmp_path), "--name", "s"])
+    assert "is not what the search was begun on" in capsys.readouterr().err

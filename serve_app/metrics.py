@@ -9,8 +9,9 @@ Ray's exporter on each node has these and all its own; a Prometheus on the clust
 from __future__ import annotations
 
 import asyncio
+import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from http.client import HTTPException
 from typing import Any
 
@@ -21,11 +22,13 @@ from serve_app.unknown_paths import refuse_others
 
 PREFIX = "ray_serve_"
 TIMEOUT_S = 5.0
+FRESH_S = 1.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def add_metrics(api: FastAPI) -> None:
     """Register the endpoint, in a replica of Serve."""
+    latest = Shared(merged, FRESH_S)
 
     @api.get(
         "/metrics",
@@ -35,10 +38,32 @@ def add_metrics(api: FastAPI) -> None:
     )
     async def metrics() -> Response:
         """Request counts, latencies and batch sizes, for Prometheus; a few seconds old."""
-        pages = await asyncio.gather(*(asyncio.to_thread(page_of, url) for url in exporters()))
-        return Response(merge(pages), media_type=CONTENT_TYPE)
+        return Response(await latest(), media_type=CONTENT_TYPE)
 
     refuse_others(api, "/metrics")
+
+
+class Shared:
+    """What `work` returns, the same for all who ask within so many seconds of its start."""
+
+    def __init__(self, work: Callable[[], Awaitable[str]], seconds: float) -> None:
+        self.work, self.seconds = work, seconds
+        self._running: asyncio.Future[str] | None = None
+        self._started = 0.0  # time.monotonic()
+
+    async def __call__(self) -> str:
+        """Its result; it goes on for the others when one of them hangs up."""
+        old = time.monotonic() > self._started + self.seconds
+        if self._running is None or (self._running.done() and old):
+            self._running = asyncio.ensure_future(self.work())
+            self._started = time.monotonic()
+        return await asyncio.shield(self._running)
+
+
+async def merged() -> str:
+    """The page of all nodes together."""
+    urls = await asyncio.to_thread(exporters)
+    return merge(await asyncio.gather(*(asyncio.to_thread(page_of, url) for url in urls)))
 
 
 def exporters() -> list[str]:

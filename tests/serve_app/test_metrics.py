@@ -1,5 +1,6 @@
 """/metrics in Prometheus' text format, over all nodes."""
 
+import asyncio
 import re
 import socket
 import threading
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from serve_app.metrics import merge, page_of
+from serve_app.metrics import Shared, merge, page_of
 
 PAGE = """# HELP ray_serve_x Things
 # TYPE ray_serve_x counter
@@ -42,6 +43,27 @@ def test_a_node_that_goes_while_it_is_asked_has_nothing_to_say(said):
         thread.start()
         assert page_of(f"http://{host}:{port}/metrics") == ""
         thread.join()
+
+
+def test_many_who_ask_at_once_are_told_the_same():
+    begun = []
+
+    async def work():
+        begun.append(len(begun))
+        await asyncio.sleep(0.01)
+        return f"page {begun[-1]}"
+
+    async def ask():
+        latest = Shared(work, 0.05)
+        hung_up = asyncio.ensure_future(latest())
+        others = [asyncio.ensure_future(latest()) for _ in range(9)]
+        await asyncio.sleep(0)
+        hung_up.cancel()
+        pages = await asyncio.gather(*others)
+        await asyncio.sleep(0.1)
+        return [*pages, await latest()]
+
+    assert asyncio.run(ask()) == ["page 0"] * 9 + ["page 1"]
 
 
 def test_requests_and_batch_sizes_are_counted(over_http, png):

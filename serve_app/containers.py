@@ -36,9 +36,7 @@ _SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
 _JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
 # JFIF and Adobe say what the colours mean.
 _JPEG_DRAWS = {*_JPEG_TABLES, 0xE0, 0xEE, _SOS}
-# A progressive scan goes over the whole picture, however little it holds: 10 is usual.
-MAX_SCANS = 200
-MAX_SCANNED = 640_000_000  # scans x pixels
+MAX_SCANS = 200  # 10 are usual
 
 
 @dataclass(frozen=True)
@@ -179,6 +177,8 @@ def _jpeg(data: bytes) -> Drawing:
             raise damaged("one of its segments is cut short")
         if marker == _SOS:
             scans += 1
+            if scans > MAX_SCANS:
+                raise damaged(f"it has more than {MAX_SCANS} scans")
         elif marker in _JPEG_TABLES:
             tables += length
             if tables > MAX_TABLES:

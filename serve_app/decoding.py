@@ -57,8 +57,9 @@ async def decoded(
     if not sizes:
         yield [part for part in found if not isinstance(part, Opened)]
         return
-    async with BUDGET.room_for(sum(sizes)):
-        yield await in_thread(max(sizes), lambda: _decode(found, size, whole))
+    pixels = sum(sizes)
+    async with BUDGET.room_for(pixels):
+        yield await in_thread(pixels, lambda: _decode(found, size, whole))
 
 
 def framed_or_raise(found: Framed | Problem) -> Framed:
@@ -69,7 +70,7 @@ def framed_or_raise(found: Framed | Problem) -> Framed:
 
 
 async def in_thread(pixels: int, work: Callable[[], T]) -> T:
-    """What the work on a picture of so many pixels returns, done off the event loop."""
+    """What the work on pictures of so many pixels returns, done off the event loop."""
     pool = _LARGE_ONES if pixels > LARGE else None
     return await asyncio.get_running_loop().run_in_executor(pool, work)
 

@@ -102,6 +102,17 @@ def segment(marker: int, data: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
 
 
+def scanned_jpeg(width: int, height: int, scans: int) -> bytes:
+    """A grey JPEG, progressive and with arithmetic coding: so its scans can hold nothing."""
+
+    def scan(first: int, last: int) -> bytes:
+        return segment(0xDA, bytes([1, 1, 0, first, last, 0]))
+
+    frame = struct.pack(">BHHBBBB", 8, height, width, 1, 1, 0x11, 0)
+    tables = segment(0xDB, bytes([0, *[1] * 64])) + segment(0xCA, frame)
+    return b"\xff\xd8" + tables + scan(0, 0) + scan(1, 63) * (scans - 1) + b"\xff\xd9"
+
+
 def exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
     start = {"<": b"II*\0", ">": b"MM\0*"}[order]
     value = struct.pack(order + {3: "H2x", 4: "I"}[kind], orientation)
@@ -251,7 +262,11 @@ def damaged_jpegs() -> list[Case]:
     }
     huge = patched(noise, frame + 5, b"\xff\xff\xff\xff")
     cases = [Case(f"JPEG: {name}", data, DAMAGED) for name, data in files.items()]
-    return [*cases, Case("JPEG announcing 65535x65535", huge, TOO_LARGE)]
+    return [
+        *cases,
+        Case("JPEG announcing 65535x65535", huge, TOO_LARGE),
+        Case("JPEG: 150 scans of 4 megapixels", scanned_jpeg(2000, 2000, 150), TOO_LARGE),
+    ]
 
 
 def damaged_webps() -> list[Case]:

@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 
 from serve_app import decoding
+from serve_app.containers import MAX_SCANS
 from serve_app.decoding import LARGE, Framed, decode, decoded, in_thread
+from serve_app.images import MAX_PIXELS, open_image
 from serve_app.pixel_budget import PixelBudget
 from serve_app.problems import Problem
 from serve_app.slow_lane import SlowLane
+from tests.faults.bad_pictures import scanned_jpeg
 
 SIDE = 1000
 
@@ -104,6 +107,22 @@ def test_a_damaged_picture_gives_its_room_back(budget):
     assert budget.inside == 0
 
 
+def test_the_scans_of_all_pictures_of_a_request_are_bounded_together():
+    """Each is gone over as often as a single one of a few megapixels may be."""
+    found = asyncio.run(decode([scanned_jpeg(800, 800, MAX_SCANS)] * 8, 32))
+    assert [type(part) for part in found] == [Framed] * 3 + [Problem] * 5
+    assert {part.code for part in found[3:]} == {"image_too_large"}
+
+
+@pytest.mark.parametrize(("scans", "times"), [(1, 1), (10, 1), (15, 1.5), (200, 20)])
+def test_more_scans_than_are_usual_count_as_more_pixels(scans, times):
+    assert open_image(scanned_jpeg(1000, 1000, scans)).pixels == 1_000_000 * times
+
+
+def test_a_progressive_photograph_of_the_largest_size_is_taken():
+    assert open_image(scanned_jpeg(8000, 5000, 10)).pixels == MAX_PIXELS
+
+
 def test_a_timeout_inside_the_block_is_the_callers_own(budget):
     async def scenario():
         async with decoded([png(SIDE)], 32, whole=True):
@@ -173,3 +192,24 @@ def test_the_largest_are_worked_on_two_at_a_time_and_keep_no_other_waiting():
 
     asyncio.run(scenario())
     assert most == 2
+
+
+def test_many_pictures_of_a_request_are_as_large_as_one():
+    """They are worked on where a single one of their pixels would be."""
+    busy, go_on = threading.Barrier(3), threading.Event()
+
+    def work():
+        busy.wait(30)
+        go_on.wait(30)
+
+    async def scenario():
+        large = [asyncio.create_task(in_thread(LARGE + 1, work)) for _ in range(2)]
+        await asyncio.to_thread(busy.wait, 30)
+        many = asyncio.create_task(decode([png(SIDE)] * (1 + LARGE // SIDE**2), 32))
+        assert isinstance((await decode([png(SIDE)], 32))[0], Framed)
+        assert not (await asyncio.wait([many], timeout=0.5))[0]
+        go_on.set()
+        await asyncio.gather(*large)
+        return await many
+
+    assert all(isinstance(part, Framed) for part in asyncio.run(scenario()))

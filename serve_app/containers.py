@@ -47,6 +47,7 @@ class Drawing:
     data: bytes
     exif: bytes = b""
     scans: int = 1
+    lossless_webp: bool = False  # or transparency that is packed in the same way
 
 
 def take_apart(data: bytes) -> Drawing:
@@ -59,7 +60,7 @@ def take_apart(data: bytes) -> Drawing:
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Drawing("WEBP", data)
+        return Drawing("WEBP", data, lossless_webp=b"VP8L" in data or b"ALPH" in data)
     raise Problem(415, "unsupported_image", "the bytes are not a PNG, JPEG or WebP image")
 
 

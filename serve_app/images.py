@@ -23,6 +23,9 @@ MAX_PIXELS = 40_000_000  # a 40-megapixel photograph
 # A progressive scan goes over the whole picture, however little it holds, and takes up to 4 ns a
 # pixel; with more scans than are usual a picture counts for more pixels.
 _USUAL_SCANS = 10
+# A lossless WebP may have a table of codes for each 16 pixels, up to 65,536 of 5 KB and 8 us each.
+# Counted so, a form may hold 64 of 224x224.
+_LOSSLESS_TIMES, _LOSSLESS_MOST = 12, MAX_PIXELS // 2
 _TILE = 1_000_000  # pixels converted at a time
 
 
@@ -33,12 +36,15 @@ class Opened:
     image: Image.Image
     exif: bytes
     scans: int = 1
+    lossless_webp: bool = False
 
     @property
     def pixels(self) -> int:
-        """For how many it counts: those of a plain picture that takes as long to decode."""
-        width, height = self.image.size
-        return width * height * max(self.scans, _USUAL_SCANS) // _USUAL_SCANS
+        """For how many it counts: those of a plain picture that takes as much to decode."""
+        own = self.image.width * self.image.height
+        if self.lossless_webp:
+            return max(own, min(own * _LOSSLESS_TIMES, _LOSSLESS_MOST))
+        return own * max(self.scans, _USUAL_SCANS) // _USUAL_SCANS
 
     def decode(self) -> Picture:
         """The picture, (H, W, 3) uint8, once; `Problem` (a 4xx) if it is damaged."""
@@ -78,7 +84,8 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Opened:
         # Which errors Pillow raises for bytes that it can't decode is written nowhere; fuzzing
         # found an AssertionError among them.
         raise damaged("its header can't be read") from error
-    opened = Opened(image, drawing.exif or image.info.get("exif", b""), drawing.scans)
+    exif = drawing.exif or image.info.get("exif", b"")
+    opened = Opened(image, exif, drawing.scans, drawing.lossless_webp)
     if opened.pixels > max_pixels:
         size = f": {image.width}x{image.height}, which count for {opened.pixels:,}"
         raise _too_many_pixels(max_pixels, size)

@@ -15,7 +15,7 @@ from serve_app.images import MAX_PIXELS, open_image
 from serve_app.pixel_budget import PixelBudget
 from serve_app.problems import Problem
 from serve_app.slow_lane import SlowLane
-from tests.faults.bad_pictures import scanned_jpeg
+from tests.faults.bad_pictures import encoded, scanned_jpeg
 
 SIDE = 1000
 
@@ -117,6 +117,28 @@ def test_the_scans_of_all_pictures_of_a_request_are_bounded_together():
 @pytest.mark.parametrize(("scans", "times"), [(1, 1), (10, 1), (15, 1.5), (200, 20)])
 def test_more_scans_than_are_usual_count_as_more_pixels(scans, times):
     assert open_image(scanned_jpeg(1000, 1000, scans)).pixels == 1_000_000 * times
+
+
+@pytest.mark.parametrize(
+    ("mode", "lossless", "times"),
+    [("RGB", True, 12), ("RGBA", True, 12), ("RGBA", False, 12), ("RGB", False, 1)],
+)
+def test_a_webp_without_loss_in_colours_or_transparency_counts_as_more_pixels(
+    mode, lossless, times
+):
+    """It may have a table of codes for each 16 of its pixels, 5 KB in memory."""
+    picture = Image.new(mode, (100, 80), 9)
+    assert open_image(encoded(picture, "WEBP", lossless=lossless)).pixels == 8_000 * times
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "pixels"), [(1600, 1250, MAX_PIXELS // 2), (8000, 5000, MAX_PIXELS)]
+)
+def test_a_webp_without_loss_is_taken_up_to_the_largest_size(width, height, pixels):
+    """And two of them up to half of it: there are 65,536 tables at most."""
+    size = (width - 1 | (height - 1) << 14).to_bytes(4, "little")
+    data = b"RIFF\x2c\0\0\0WEBPVP8L\x20\0\0\0\x2f" + size + bytes(27)
+    assert open_image(data).pixels == pixels
 
 
 def test_a_progressive_photograph_of_the_largest_size_is_taken():

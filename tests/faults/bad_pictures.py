@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serve_app.containers import MAX_CHUNKS, MAX_SEGMENTS
+from serve_app.containers import MAX_SEGMENTS
 from serve_app.images import MAX_BYTES
 
 RNG = np.random.default_rng(8)
@@ -73,8 +73,11 @@ def chunk(name: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def header(width: int, height: int, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
+def header(
+    width: int, height: int, depth: int = 8, colour: int = 2, methods: bytes = bytes(3)
+) -> bytes:
+    """A PNG's; methods: of compression, filtering and interlacing."""
+    return chunk(b"IHDR", struct.pack(">IIBB3s", width, height, depth, colour, methods))
 
 
 def png(head: bytes, rows: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
@@ -218,8 +221,11 @@ def damaged_pngs() -> list[Case]:
         "chunk of 2 GB": patched(noise, pixels - 4, b"\x7f\xff\xff\xff"),
         "chunk of 4 GB": patched(noise, pixels - 4, b"\xff\xff\xff\xff"),
         "unknown critical chunk": red_png(before=chunk(b"CgBI", bytes(4))),
-        "too many chunks": red_png(before=chunk(b"tEXt") * MAX_CHUNKS),
-        "pixels in too many chunks": red_png(after=chunk(b"IDAT") * MAX_CHUNKS),
+        "2,000 empty chunks": red_png(before=chunk(b"tEXt") * 2000),
+        "pixels in 2,000 empty chunks": red_png(after=chunk(b"IDAT") * 2000),
+        "unknown compression": png(header(8, 8, methods=b"\1\0\0"), rows),
+        "unknown filters": png(header(8, 8, methods=b"\0\1\0"), rows),
+        "unknown interlacing": png(header(1, 1, methods=b"\0\0\2"), rows[:4]),
     }
     sizes = ((100_000, 100_000), (8_000, 8_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1))
     announced = [
@@ -306,6 +312,7 @@ def odd_pictures() -> list[Case]:
     deep_rgb = b"".join(b"\0" + row.repeat(3).astype(">u2").tobytes() for row in ramp)
     clear = chunk(b"tRNS", struct.pack(">H", 65535))
     with_white = shades.copy()
+    rows = zlib.compress(bytes(800 * 2401), 0)
     exact = {
         "1x1": (encoded(dot, "PNG"), dot),
         "10000x1": (encoded(tall.swapaxes(0, 1), "PNG"), tall.swapaxes(0, 1)),
@@ -320,7 +327,15 @@ def odd_pictures() -> list[Case]:
         "palette": (encoded(palette, "PNG"), RED),
         "palette, transparent": (encoded(palette, "PNG", transparency=0), WHITE),
         "wholly transparent": (encoded(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), "PNG"), WHITE),
-        "interlaced": (png(header(1, 1, interlace=1), b"\0" + dot.tobytes()), dot),
+        "interlaced": (png(header(1, 1, methods=b"\0\0\1"), b"\0" + dot.tobytes()), dot),
+        "PNG in chunks of 1 KiB": (
+            SIGNATURE
+            + header(800, 800)
+            + b"".join(chunk(b"IDAT", rows[i : i + 1024]) for i in range(0, len(rows), 1024))
+            + chunk(b"IEND"),
+            np.zeros((800, 800, 3), np.uint8),
+        ),
+        "PNG with 900 empty chunks": (red_png(after=chunk(b"IDAT") * 900), RED),
         "PNG without its end": (red_png()[:-12], RED),
         # As browsers do it: what isn't there is black.
         "PNG without its last rows": (

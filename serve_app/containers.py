@@ -6,11 +6,12 @@ Comments, profiles, thumbnails, animations and EXIF are where small files grow l
 it gets to the decoder; only EXIF's orientation is read, and nothing else in it.
 
 Not covered: what is wrong inside the compressed pixels. That is the decoder's to find, unless the
-damage looks like a segment of a JPEG.
+damage looks like a segment of a JPEG or leaves less than any pixels take.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 import struct
 import zlib
@@ -38,6 +39,9 @@ _JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
 # JFIF and Adobe say what the colours mean.
 _JPEG_DRAWS = {*_JPEG_TABLES, 0xE0, 0xEE, _SOS}
 MAX_SCANS = 200  # 10 are usual
+# The fewest bits that a block of a Huffman-coded frame takes: one for its mean, and in a sequential
+# frame one for its end. Arithmetic coding needs less.
+_BLOCK_BITS = {0xC0: 2, 0xC1: 2, 0xC2: 1}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Drawing:
     exif: bytes = b""
     scans: int = 1
     lossless_webp: bool = False  # or transparency that is packed in the same way
+    cut: bool = False  # fewer bytes of pixels than any picture of its size has
 
 
 def take_apart(data: bytes) -> Drawing:
@@ -158,6 +163,7 @@ def _key_of_eight_bits(part: bytes, depth: int, colours: int) -> bytes:
 def _jpeg(data: bytes) -> Drawing:
     """From marker to marker up to the end of the first picture; what follows is not its own."""
     parts, exif, position, tables, scans = [data[:2]], b"", 2, 0, 0
+    packed, fewest = 0, 0.0  # bytes of pixels
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)
         if not scans and (found is None or data[position : found.start()].strip(b"\xff")):
@@ -166,8 +172,9 @@ def _jpeg(data: bytes) -> Drawing:
         if scans:
             # Without what fills up: before what comes next, it could make another marker of it.
             parts.append(data[position:start].rstrip(b"\xff"))
+            packed += len(parts[-1])
         if found is None:
-            break  # without its end; whether all pixels are there, the decoder sees
+            break  # the decoder refuses it: nothing says that these are all pixels
         marker = data[start + 1]
         position = start + 2
         if marker == _SOI:
@@ -187,6 +194,8 @@ def _jpeg(data: bytes) -> Drawing:
             tables += length
             if tables > MAX_TABLES:
                 raise damaged(f"its tables have more than {MAX_TABLES:,} bytes")
+            if marker in _BLOCK_BITS:
+                fewest = _BLOCK_BITS[marker] * _blocks(data[start + 4 : position]) / 8
         elif marker == _EXIF and not exif and data[start + 4 : start + 10] == b"Exif\0\0":
             exif = data[start + 4 : position]
         if marker in _JPEG_DRAWS:
@@ -195,4 +204,13 @@ def _jpeg(data: bytes) -> Drawing:
         raise damaged(f"it has more than {MAX_SEGMENTS:,} segments")
     if not scans:
         raise damaged("it ends before its pixels")
-    return Drawing("JPEG", b"".join(parts), exif, scans)
+    return Drawing("JPEG", b"".join(parts), exif, scans, cut=packed < fewest)
+
+
+def _blocks(frame: bytes) -> float:
+    """How many blocks of 8x8 numbers a JPEG has, from its frame's header: at least so many."""
+    height, width = (int.from_bytes(frame[i : i + 2], "big") for i in (1, 3))
+    across, down = ([(both >> shift) & 15 for both in frame[7::3]] for shift in (4, 0))
+    if not across or not (largest := max(across) * max(down)):
+        return 0  # the decoder refuses it
+    return height * width / 64 * sum(map(operator.mul, across, down)) / largest

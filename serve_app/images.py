@@ -89,6 +89,8 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Opened:
     if opened.pixels > max_pixels:
         size = f": {image.width}x{image.height}, which count for {opened.pixels:,}"
         raise _too_many_pixels(max_pixels, size)
+    if drawing.cut:
+        raise damaged("most of its pixels are missing")
     return opened
 
 

@@ -239,6 +239,7 @@ def damaged_jpegs() -> list[Case]:
     noise = encoded(NOISE, "JPEG")
     frame = noise.index(b"\xff\xc0")
     scan = noise.index(b"\xff\xda")
+    pixels = scan + 14
     progressive = encoded(Image.new("RGB", (3000, 2000)), "JPEG", progressive=True)
     last = progressive[progressive.rindex(b"\xff\xda") : -2]
     files = {
@@ -247,6 +248,13 @@ def damaged_jpegs() -> list[Case]:
         "cut before its pixels": noise[:scan],
         "cut in its pixels": noise[:-200],
         "without pixels": noise[:scan] + b"\xff\xd9",
+        "cut at its pixels, with an end": noise[:pixels] + b"\xff\xd9",
+        "cut after its first pixels, with an end": noise[: pixels + 5] + b"\xff\xd9",
+        "progressive, cut at its pixels, with an end": (
+            progressive[: progressive.index(b"\xff\xda") + 14] + b"\xff\xd9"
+        ),
+        # As one that is cut in its last rows, and nothing tells the two apart.
+        "without its end": noise[:-2],
         "height 0": patched(noise, frame + 5, b"\0\0"),
         "width 0": patched(noise, frame + 7, b"\0\0"),
         "12 bits": patched(noise, frame + 4, b"\x0c"),
@@ -312,6 +320,7 @@ def odd_pictures() -> list[Case]:
     deep_rgb = b"".join(b"\0" + row.repeat(3).astype(">u2").tobytes() for row in ramp)
     clear = chunk(b"tRNS", struct.pack(">H", 65535))
     with_white = shades.copy()
+    plain = Image.new("RGB", (1001, 150), (128, 128, 128))
     rows = zlib.compress(bytes(800 * 2401), 0)
     exact = {
         "1x1": (encoded(dot, "PNG"), dot),
@@ -426,6 +435,18 @@ def odd_pictures() -> list[Case]:
         "CMYK": (encoded(Image.fromarray(RED).convert("CMYK"), "JPEG", quality=95), RED),
         "grey JPEG": (encoded(grey[..., 0], "JPEG", quality=95), grey),
         "progressive JPEG": (encoded(RED, "JPEG", quality=95, progressive=True), RED),
+        "JPEG of one colour, in the fewest bits": (
+            encoded(plain, "JPEG", quality=95, optimize=True),
+            np.asarray(plain),
+        ),
+        "JPEG of one colour, in the fewest bits and many scans": (
+            encoded(plain, "JPEG", quality=95, progressive=True),
+            np.asarray(plain),
+        ),
+        "JPEG of one grey, in the fewest bits": (
+            encoded(plain.convert("L"), "JPEG", optimize=True),
+            np.full((150, 1001, 3), 128, np.uint8),
+        ),
         "JPEG, EXIF-rotated": (
             jpeg_with(segment(0xE1, b"Exif\0\0" + exif(6)), np.repeat(RED, 2, axis=1)),
             np.repeat(RED, 2, axis=0),

@@ -29,6 +29,8 @@ MAX_CHUNKS = 1_000
 _PNG_DRAWS = {b"PLTE", b"tRNS", b"IDAT"}
 _GREY, _RGB, _BY_PALETTE = 0, 2, 3  # PNG's colour type, the 10th byte of its header's data
 
+_ANIMATED, _TRANSPARENT = 0x02, 0x10  # flags in the header of an extended WebP
+
 MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
 MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
 # Those that end pixels; a zero or a restart's number after 0xFF doesn't, nor do bytes that fill up.
@@ -66,7 +68,7 @@ def take_apart(data: bytes) -> Drawing:
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Drawing("WEBP", data, lossless_webp=b"VP8L" in data or b"ALPH" in data)
+        return _webp(data)
     raise Problem(415, "unsupported_image", "the bytes are not a PNG, JPEG or WebP image")
 
 
@@ -103,6 +105,14 @@ def orientation(exif: bytes) -> int:
     except struct.error:
         pass  # cut short: a picture without an orientation
     return 1
+
+
+def _webp(data: bytes) -> Drawing:
+    lossless = b"VP8L" in data or b"ALPH" in data
+    if data[12:16] == b"VP8X" and data[20:21] and data[20] & _ANIMATED:
+        # Around a frame that is smaller than the picture it is so, though encoders don't say it.
+        data = data[:20] + bytes([data[20] | _TRANSPARENT]) + data[21:]
+    return Drawing("WEBP", data, lossless_webp=lossless)
 
 
 def _png(data: bytes) -> Drawing:

@@ -321,6 +321,9 @@ def odd_pictures() -> list[Case]:
     clear = chunk(b"tRNS", struct.pack(">H", 65535))
     with_white = shades.copy()
     plain = Image.new("RGB", (1001, 150), (128, 128, 128))
+    islands = [Image.new("RGBA", (24, 24)) for _ in range(2)]
+    for island, colour in zip(islands, ("red", "blue"), strict=True):
+        island.paste(colour, (8, 8, 16, 16))
     rows = zlib.compress(bytes(800 * 2401), 0)
     exact = {
         "1x1": (encoded(dot, "PNG"), dot),
@@ -407,6 +410,10 @@ def odd_pictures() -> list[Case]:
                 lossless=True,
             ),
             RED,
+        ),
+        "WebP, animated, nothing around its first frame": (
+            encoded(islands[0], "WEBP", save_all=True, append_images=islands[1:], lossless=True),
+            np.pad(RED, ((8, 8), (8, 8), (0, 0)), constant_values=255),
         ),
         "WebP without loss": (encoded(NOISE, "WEBP", lossless=True), NOISE),
         "WebP, EXIF-rotated": (

@@ -31,6 +31,10 @@ MAX_JSON = 2 * 2**20
 # They would change where data are or what comes back; other parameters may be ignored.
 UNSUPPORTED = ("classification", "shared_memory_region")
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_GZIP = ("gzip", "x-gzip")  # RFC 9110 has both for the same
+# Parts of a gzip body, each packed for itself (RFC 1952, 2.2): those who pack in blocks do so to
+# 64 KiB at a time.
+MAX_MEMBERS = 256
 
 Values = NDArray[np.float32] | Sequence[str]
 
@@ -39,20 +43,27 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """A body as it was before its Content-Encoding; `Problem` beyond `max_bytes`."""
     if encoding in ("", "identity"):
         return body
-    if encoding not in ("gzip", "deflate"):
+    if encoding not in (*_GZIP, "deflate"):
         words = f"Content-Encoding {encoding[:40]!r}: send gzip, deflate or none"
         raise Problem(415, "unsupported_encoding", words)
-    unpacking = zlib.decompressobj(GZIP_OR_ZLIB)
-    try:
-        whole = unpacking.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise Problem(400, "damaged_body", f"the body is not {encoding}: {error}") from error
-    if len(whole) > max_bytes:
-        words = f"the body unpacks to more than {max_bytes:,} bytes"
-        raise Problem(413, "body_too_large", words)
-    if not unpacking.eof or unpacking.unused_data:
-        raise Problem(400, "damaged_body", f"the {encoding} body is cut short, or more follows it")
-    return whole
+    whole, rest = bytearray(), memoryview(body)
+    for _ in range(MAX_MEMBERS if encoding in _GZIP else 1):
+        unpacking = zlib.decompressobj(GZIP_OR_ZLIB)
+        try:
+            whole += unpacking.decompress(rest, max_bytes + 1 - len(whole))
+        except zlib.error as error:
+            raise Problem(400, "damaged_body", f"the body is not {encoding}: {error}") from error
+        if len(whole) > max_bytes:
+            words = f"the body unpacks to more than {max_bytes:,} bytes"
+            raise Problem(413, "body_too_large", words)
+        if not unpacking.eof:
+            raise Problem(400, "damaged_body", f"the {encoding} body is cut short")
+        rest = rest[len(rest) - len(unpacking.unused_data) :]
+        if not rest:
+            return bytes(whole)
+    raise Problem(
+        400, "damaged_body", f"the {encoding} body has too many parts, or more follows it"
+    )
 
 
 def read_inference(

@@ -4,6 +4,8 @@ import gzip
 import json
 import random
 import struct
+import time
+import zlib
 
 import httpx
 import jsonschema
@@ -18,7 +20,8 @@ from cifar_model.sources import load_source
 from serve_app.admission import Admission
 from serve_app.api import build_api
 from serve_app.backends import InProcess
-from serve_app.tensors import read_inference
+from serve_app.problems import Problem
+from serve_app.tensors import decompress, read_inference
 
 HEAD = "Inference-Header-Content-Length"
 
@@ -351,6 +354,33 @@ def test_bodies_that_cannot_be_unpacked_are_refused(in_process):
         path = f"/v2/models/{name_of(in_process)}/infer"
         answer = in_process.post(path, content=content, headers={"content-encoding": encoding})
         assert (answer.status_code, answer.json().get("code")) == (status, code)
+
+
+PARTS = [gzip.compress(b"some"), gzip.compress(b""), gzip.compress(b"more")]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+def test_the_parts_of_a_gzip_body_are_one(encoding):
+    assert decompress(b"".join(PARTS), encoding, 8) == b"somemore"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "code"),
+    [
+        (b"".join(PARTS) + b"some", "gzip", "damaged_body"),
+        (b"".join(PARTS)[:-1], "gzip", "damaged_body"),
+        (zlib.compress(b"some") * 2, "deflate", "damaged_body"),
+        (PARTS[1] * 500_000, "gzip", "damaged_body"),
+        (gzip.compress(bytes(5)) * 3, "gzip", "body_too_large"),
+    ],
+    ids=["more follows", "cut", "two of deflate", "half a million", "15 bytes"],
+)
+def test_parts_that_do_not_fit_or_are_too_much_together_are_refused(body, encoding, code):
+    start = time.thread_time()
+    with pytest.raises(Problem) as refused:
+        decompress(body, encoding, 14)
+    assert refused.value.code == code
+    assert time.thread_time() - start < 1  # of computing; a busy machine takes longer to do it
 
 
 def test_too_much_is_refused_in_the_protocols_shape(client):

@@ -235,7 +235,7 @@ def test_a_doubled_picture_is_two_for_one_endpoint_and_too_many_for_the_other(ht
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_many_files")
 
 
-@pytest.mark.parametrize("charset", ["punycode", "utf-7", "idna", "q" * 4000, '"', "rot13"])
+@pytest.mark.parametrize("charset", ["punycode", "utf-7", "idna", "q" * 900, '"', "rot13"])
 @pytest.mark.parametrize(
     ("path", "field"), [("/v1/classify", "file"), ("/gradio_api/upload", "files")]
 )

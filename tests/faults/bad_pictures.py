@@ -401,6 +401,10 @@ def odd_pictures() -> list[Case]:
             keyed_png(16, 2, b"\x12\x34\x56\x78\x9a\xbc" * 8, b"\x12\x34\x56\x78\x9a\xbc"),
             WHITE,
         ),
+        "16-bit colours, the lower bits differ from the transparent": (
+            keyed_png(16, 2, b"\x12\x34\x56\x78\x9a\xbc" * 8, b"\x12\0\x56\0\x9a\xff"),
+            WHITE,
+        ),
         "WebP, animated": (
             encoded(
                 RED,

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.body_limit import limit_bodies
+from serve_app.form_boundaries import with_checked_boundaries
 from serve_app.form_charset import FormCharset
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 from serve_app.readable_address import ReadableAddress
@@ -59,7 +60,7 @@ def guarded() -> dict[str, Any]:
 
 class PageRoutes:
     """ASGI middleware: 404 for routes that the page has no use for, 503 for too many streams, 413
-    for more than an action takes.
+    for more than an action takes, 400 for an upload with lines that are nearly boundaries.
     """
 
     def __init__(self, app: ASGIApp, most_streams: int = MOST_STREAMS) -> None:
@@ -78,6 +79,8 @@ class PageRoutes:
                 # Asked without a page, Gradio shows everyone the host that the first one named.
                 scope = {**scope, "query_string": scope["query_string"] + b"&page="}
             await self.bounded(scope, receive, send)
+        elif scope["type"] == "http":
+            await self.app(scope, with_checked_boundaries(scope, receive), send)
         else:
             await self.app(scope, receive, send)
 

@@ -5,8 +5,7 @@ Each picture fails alone: what is wrong with one says nothing of its neighbours.
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.requests import Request
 
 from cifar_model.framing import Picture
 from serve_app.decoding import Framed, decode, decoded, framed_or_raise
+from serve_app.form_boundaries import with_checked_boundaries
 from serve_app.images import MAX_BYTES
 from serve_app.problems import Problem
 
@@ -86,10 +86,9 @@ async def read_upload(request: Request, size: int) -> AsyncIterator[tuple[Pictur
 async def _read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
     """Names and contents of a request's files."""
     # As the form's parser reads it, and whoever looks at its charset before.
-    first, options = parse_options_header(request.headers.get("content-type"))
-    kind = first.decode("latin-1")
+    kind = parse_options_header(request.headers.get("content-type"))[0].decode("latin-1")
     if kind == "multipart/form-data":
-        async with _form(request, options.get(b"boundary", b"")) as form:
+        async with _form(request) as form:
             parts = form.getlist("file")
             if not parts or not all(isinstance(part, UploadFile) for part in parts):
                 raise Problem(400, "missing_file", "the form has no file field named 'file'")
@@ -120,27 +119,9 @@ class _Form(MultiPartParser):
         self.ended = True
 
 
-async def _well_bounded(
-    stream: AsyncIterator[bytes], boundary: bytes
-) -> AsyncGenerator[bytes, None]:
-    """A form's body; MultiPartException at a line that only begins as its boundaries do.
-
-    RFC 2046 (5.1.1) has none, and lets nobody send spaces after a boundary: the parser would take
-    a microsecond for each, and hold up the event loop for seconds.
-    """
-    start = b"\r\n--" + boundary
-    other_line = re.compile(re.escape(start) + rb"(?!\r\n|--)(?s:..)")
-    seen = b""
-    async for chunk in stream:
-        seen = seen[-len(start) - 1 :] + chunk
-        if other_line.search(seen):
-            raise MultiPartException("Its boundary begins a line that is none.")
-        yield chunk
-
-
 @asynccontextmanager
-async def _form(request: Request, boundary: bytes) -> AsyncIterator[FormData]:
-    body = _well_bounded(request.stream(), boundary)
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    body = Request(request.scope, with_checked_boundaries(request.scope, request.receive)).stream()
     parser = _Form(request.headers, body, max_files=MAX_PICTURES, max_fields=8)
     try:
         form = await parser.parse()

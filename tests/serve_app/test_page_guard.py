@@ -1,11 +1,15 @@
 """Gradio's own routes: what can't be read is a 4xx, and nobody holds all streams."""
 
 import asyncio
+import time
 
+import gradio as gr
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from serve_app.page_guard import PageRoutes
+from serve_app.page_guard import PageRoutes, guarded
 
 
 @pytest.mark.parametrize(
@@ -85,3 +89,19 @@ def test_more_streams_than_the_page_holds_are_refused_and_others_are_not():
         assert await status(guard, "/gradio_api/heartbeat/c") == 200
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("picture", "status"),
+    [(b"\r\n--bx", 400), (b"\r\n--bx" * 1_400_000, 400), (b"\r\n--" * 9, 200)],
+    ids=["one", "megabytes", "none"],
+)
+def test_an_upload_with_lines_that_are_nearly_boundaries_is_refused_in_no_time(picture, status):
+    app = gr.mount_gradio_app(FastAPI(), gr.Blocks(), path="/", app_kwargs=guarded())
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    body = head + picture + b"\r\n--b--\r\n"
+    start = time.process_time()
+    answer = TestClient(app).post("/gradio_api/upload", content=body, headers=kind)
+    assert answer.status_code == status, answer.text
+    assert time.process_time() - start < 1  # of computing; a busy machine takes longer to do it

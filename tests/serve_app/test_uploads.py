@@ -56,7 +56,9 @@ def test_a_line_that_only_begins_as_its_boundary_does_is_none_of_a_form(line, si
     assert (refused.value.status, refused.value.code) == (400, "invalid_form")
 
 
-@pytest.mark.parametrize("filling", [b"\r\n--bx" * 1_400_000, b"\r\n--b" + b" " * 10_000_000])
+@pytest.mark.parametrize(
+    "filling", [b"\r\n--bx" * 1_400_000, b"\r\n--b" + b" " * 10_000_000], ids=["lines", "spaces"]
+)
 def test_megabytes_of_what_is_nearly_a_boundary_take_no_time(filling):
     start = time.thread_time()
     with pytest.raises(Problem) as refused:

@@ -29,7 +29,7 @@ def list_parquet(
     """
     train, test = _files(root, "train", source), _files(root, "test", source)
     parts = [_list_split(files, source) for files in (train, test)]
-    names = _names_in(train[0]) or class_names
+    names = _agreed_names([*train, *test], source) or class_names
     if names is None:
         names = tuple(str(label) for label in range(int(parts[0].labels.max(initial=-1)) + 1))
     files = digest_of_files(root, [*train, *test])
@@ -102,6 +102,21 @@ def _check_columns(schema: Any, path: Path, source: str) -> None:
     kind = schema.field(column).type
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         raise InputError(f"{source}: {path}: column {column} is {kind}, expected a struct of bytes")
+
+
+def _agreed_names(files: list[Path], source: str) -> tuple[str, ...] | None:
+    """The class names of the files that name any; InputError if two say otherwise."""
+    first, names = None, None
+    for path in files:
+        own = _names_in(path)
+        if own and names and own != names:
+            raise InputError(
+                f"{source}: {path} names its classes otherwise, or in another order, than {first}, "
+                "so the same label means two things; write the files again with the same features"
+            )
+        if own and not names:
+            first, names = path, own
+    return names
 
 
 def _names_in(path: Path) -> tuple[str, ...] | None:

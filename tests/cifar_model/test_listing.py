@@ -1,6 +1,7 @@
 """What is listed is what would be loaded, and a listing tells changed data from unchanged."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -46,15 +47,35 @@ def test_a_link_to_nothing_is_named(picture_folder):
         list_source(f"folder:{picture_folder}")
 
 
+def name_classes(path, names):
+    """Write the class names, or none, into a parquet file."""
+    features = {"label": {"names": names}}
+    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    table = pq.read_table(path).replace_schema_metadata(metadata if names else None)
+    pq.write_table(table, path)
+
+
 def test_parquet_that_names_no_classes_is_numbered(picture_parquet):
     for path in picture_parquet.glob("*.parquet"):
-        pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+        name_classes(path, None)
     assert list_source(f"parquet:{picture_parquet}").class_names == ("0", "1")
-    features = {"label": {"names": ["blue", "red", "green"]}}
-    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
     for path in picture_parquet.glob("*.parquet"):
-        pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+        name_classes(path, ["blue", "red", "green"])
     with pytest.raises(InputError, match="no image of class green in the training set"):
+        list_source(f"parquet:{picture_parquet}")
+
+
+@pytest.mark.parametrize("other", ["train-1-of-2.parquet", "test-0-of-1.parquet"])
+def test_parquet_files_that_name_their_classes_otherwise_are_refused(picture_parquet, other):
+    first = picture_parquet / "train-0-of-2.parquet"
+    name_classes(picture_parquet / other, ["red", "blue"])
+    with pytest.raises(InputError, match=rf"{other} names its classes.*{re.escape(str(first))}"):
+        list_source(f"parquet:{picture_parquet}")
+    name_classes(picture_parquet / other, None)
+    assert list_source(f"parquet:{picture_parquet}").class_names == ("blue", "red")
+    name_classes(first, None)
+    name_classes(picture_parquet / other, ["red", "blue"])
+    with pytest.raises(InputError, match="names its classes otherwise"):
         list_source(f"parquet:{picture_parquet}")
 
 

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from cifar_model.checkpoints import CHECKPOINT, folder_name, prune
+from cifar_model.checkpoints import CHECKPOINT, folder_name, prune, seal
 from cifar_model.files import write_whole
 
 
@@ -27,6 +27,7 @@ class WholeFileIO(TorchCheckpointIO):
         """OSError if there is no room for it; then nothing is left of it."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
+        seal(buffer)
         write_whole(Path(path), buffer.getbuffer())
 
 

@@ -3,21 +3,26 @@
 RUN/checkpoint_epoch0003/checkpoint.ckpt
 
 Needs no PyTorch: its files are zip archives, which carry a checksum of every part. `torch.load`
-does not look at them and takes a file with a hole in it for a good one.
+does not look at them and takes a file with a hole in it for a good one. The archive's directory has
+none of its own, so we put one at the very end, where zip allows a comment.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 
 from cifar_model.errors import InputError
 
 CHECKPOINT = "checkpoint.ckpt"
 KEPT = 2  # the newest, and one to go back to
+_END = 22  # bytes of the record that ends a zip archive, before its comment
 _NAME = re.compile(r"checkpoint_epoch(\d{4,})")
 
 
@@ -43,14 +48,32 @@ def newest_first(names: Iterable[str]) -> list[str]:
     return sorted((n for n in names if epoch_of(n) >= 0), key=epoch_of, reverse=True)
 
 
+def seal(checkpoint: BytesIO) -> None:
+    """Append the checksum of its directory to a zip archive without a comment."""
+    with zipfile.ZipFile(checkpoint) as archive:
+        checkpoint.seek(archive.start_dir)
+    checksum = _checksum(checkpoint.read()[:-_END])
+    checkpoint.seek(-2, 2)
+    checkpoint.write(struct.pack("<H", len(checksum)) + checksum)
+
+
 def flaw(file: Path) -> str | None:
     """What is wrong with a checkpoint file, in a few words; None if it is whole."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(file) as archive, file.open("rb") as content:
             bad = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+            content.seek(archive.start_dir)
+            directory = content.read()[: -_END - len(archive.comment)]
+    except Exception as error:  # zipfile raises whatever the bytes of a damaged directory lead to
         return f"{file.stat().st_size if file.exists() else 0} bytes, {error}"
+    # Checkpoints of earlier versions have no comment.
+    if not bad and archive.comment and archive.comment != _checksum(directory):
+        bad = "directory"
     return f"its part {bad} does not match its checksum" if bad else None
+
+
+def _checksum(directory: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(directory)
 
 
 def newest_whole(

@@ -1,10 +1,12 @@
 """A broken checkpoint is never taken for a good one."""
 
 import random
+from io import BytesIO
 
 import pytest
 import torch
 
+from cifar_model.checkpoint_io import WholeFileIO
 from cifar_model.checkpoints import (
     CHECKPOINT,
     flaw,
@@ -21,7 +23,7 @@ def good(tmp_path_factory):
     """The bytes of a checkpoint of 400 kB."""
     path = tmp_path_factory.mktemp("good") / CHECKPOINT
     torch.manual_seed(0)
-    torch.save({"state_dict": {"w": torch.randn(100, 1000)}, "epoch": 1}, path)
+    WholeFileIO().save_checkpoint({"state_dict": {"w": torch.randn(100, 1000)}, "epoch": 1}, path)
     return path.read_bytes()
 
 
@@ -45,6 +47,28 @@ def test_any_flipped_bit_that_reaches_a_value_is_seen_though_torch_load_takes_it
         torch.load(path, weights_only=True)
         torch_loads += 1
     assert torch_loads == 50
+
+
+def test_any_flipped_bit_of_the_directory_is_seen_or_does_no_harm(tmp_path):
+    path = tmp_path / CHECKPOINT
+    values = torch.arange(8)
+    WholeFileIO().save_checkpoint({"w": values}, path)
+    small = path.read_bytes()
+    harmless = 0
+    for at in range(small.index(b"PK\1\2"), len(small)):
+        for bit in range(8):
+            bad = bytearray(small)
+            bad[at] ^= 1 << bit
+            path.write_bytes(bad)
+            if flaw(path) is None:
+                harmless += 1
+                assert torch.equal(torch.load(BytesIO(bad), weights_only=True)["w"], values)
+    assert harmless < 200, "fields that nobody reads"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_whole_without_a_checksum_at_its_end(tmp_path):
+    torch.save({"w": torch.arange(8)}, tmp_path / CHECKPOINT)
+    assert flaw(tmp_path / CHECKPOINT) is None
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.999])

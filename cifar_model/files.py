@@ -12,8 +12,8 @@ from pathlib import Path
 
 # Between a file's own name and what mkstemp and mkdtemp append, so that no file of anybody else is
 # taken for one of these.
-_MARK = ".aside-"
-_ASIDE = re.compile(rf"\..+{re.escape(_MARK)}[a-z0-9_]{{8}}")
+_MARK, _OLD = ".aside-", ".old"
+_ASIDE = re.compile(rf"\.(.+){re.escape(_MARK)}[a-z0-9_]{{8}}({re.escape(_OLD)})?")
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -44,7 +44,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     if path.exists() and not replace:
         raise FileExistsError(path)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
-    old = aside.with_name(aside.name + ".old")
+    old = aside.with_name(aside.name + _OLD)
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())
@@ -52,7 +52,10 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             path.rename(old)
         aside.rename(path)
     except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)  # an interruption may come when both were renamed
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -60,14 +63,20 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 def clear_asides(folder: Path, pattern: str = "**/.*") -> None:
     """Remove what writers that were killed have left in a folder and below.
 
+    An old folder whose new one never came is put back.
+
     Only for a folder that nobody is writing to.
     """
     for path in list(folder.glob(pattern)):
-        if _ASIDE.fullmatch(path.name):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        if not (aside := _ASIDE.fullmatch(path.name)):
+            continue
+        name, old = aside.groups()
+        if old and not path.with_name(name).exists():
+            path.rename(path.with_name(name))
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

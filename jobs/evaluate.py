@@ -8,6 +8,7 @@ The test set has to fit in memory; training images that lie in files of their ow
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from cifar_model.dataset import TestSet
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.files import clear_asides
 from cifar_model.given_path import given_path
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
@@ -81,15 +83,19 @@ def run_at(uri: str, data: str | None, out: Path | None, *, overwrite: bool) -> 
 
 
 def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> Path:
-    """Evaluate and write; returns the report folder."""
+    """Evaluate and write; returns the report folder.
+
+    Clears away what one that was killed has left: two at a time must not write the same report.
+    """
     config = read_config(model)
     folder = out or model / REPORT
+    if not os.access(_first_existing(folder), os.W_OK):
+        raise InputError(f"can't write to {folder}; choose another place with --out")
+    clear_asides(folder.parent, f".{glob.escape(folder.name)}.*" if out else "**/.*")
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists; add --overwrite to replace it, or choose another --out")
     if out and out.exists() and not is_report(out):
         raise InputError(f"{folder} is there and no report; choose another --out")
-    if not os.access(_first_existing(folder), os.W_OK):
-        raise InputError(f"can't write to {folder}; choose another place with --out")
     spec = data or config.data.source
     dataset = load_test_set(spec, image_size=config.image_size)
     check_classes(config, dataset)

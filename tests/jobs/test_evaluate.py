@@ -3,14 +3,28 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cifar_model.model_config import read_config
+from cifar_model.model_folder import BUILT_IN, export_model
 from cifar_model.predictor import Predictor
+from cifar_model.resnet9 import ResNet9
 from cifar_model.sources import load_source
 from jobs import evaluate
+
+
+@pytest.fixture
+def untrained(picture_folder, tmp_path):
+    """A model folder for the classes of `picture_folder`, which has learned nothing."""
+    config = read_config(BUILT_IN)
+    data = replace(config.data, source=f"folder:{picture_folder}", test_fingerprint="")
+    config = replace(config, class_names=("blue", "red"), image_size=16, data=data)
+    model = tmp_path / "untrained"
+    export_model(model, ResNet9(2), config, (BUILT_IN / "history.csv").read_bytes())
+    return model
 
 
 def refusal(capsys, *arguments):
@@ -55,6 +69,28 @@ def test_an_old_report_is_kept_unless_asked(digits_model, tmp_path, capsys):
     shutil.copytree(digits_model, model)
     assert "add --overwrite" in refusal(capsys, "--model", model)
     evaluate.main(["--model", str(model), "--overwrite"])
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_killed_one_left_nothing_that_stays_and_no_report_is_lost(
+    untrained, tmp_path, capsys, elsewhere
+):
+    report = tmp_path / "reports[1]" / "of me" if elsewhere else untrained / "report"
+    what = ["--model", untrained, *(["--out", report] if elsewhere else [])]
+    evaluate.main([str(word) for word in what])
+    capsys.readouterr()
+    before = {path.name for path in report.parent.iterdir()}
+    # As it was killed between putting the old report aside and the new one in its place.
+    aside = report.with_name(f".{report.name}.aside-0a1b2c3d")
+    aside.mkdir()
+    report.rename(aside.with_name(f"{aside.name}.old"))
+    assert "add --overwrite" in refusal(capsys, *what)
+    assert (report / "report.json").is_file()
+    assert {path.name for path in report.parent.iterdir()} == before
+    # After that, before the old one was gone.
+    shutil.copytree(report, aside.with_name(f"{aside.name}.old"))
+    evaluate.main([*(str(word) for word in what), "--overwrite"])
+    assert {path.name for path in report.parent.iterdir()} == before
 
 
 def test_only_a_report_is_overwritten(digits_model, tmp_path, capsys):

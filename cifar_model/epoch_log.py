@@ -13,7 +13,7 @@ import torch
 
 from cifar_model.errors import TrainingDiverged
 from cifar_model.files import write_whole
-from cifar_model.history import EpochRecord, read_history, write_history
+from cifar_model.history import EpochRecord, mend_history, write_history
 
 
 class EpochLog(pl.Callback):
@@ -26,6 +26,7 @@ class EpochLog(pl.Callback):
     def __init__(self, path: Path, *, command_started: float | None = None) -> None:
         self.path = path
         self.command_started = command_started
+        self.records: list[EpochRecord] = []
         self.lr = 0.0
         self.images = 0
         self.steps_began = self.steps_ended = self.epoch_began = 0.0
@@ -34,13 +35,11 @@ class EpochLog(pl.Callback):
         """Say that the first step is about to run, and drop records that are about to be redone."""
         self.epoch_began = time.perf_counter()
         if trainer.is_global_zero:
-            kept = [r for r in read_history(self.path) if r.epoch < trainer.current_epoch]
-            write_history(self.path, kept)
-            print(
+            self.records = mend_history(self.path, trainer.current_epoch, _say)
+            _say(
                 f"Training epochs {trainer.current_epoch} to {(trainer.max_epochs or 0) - 1}, "
                 f"{trainer.num_training_batches} steps each, {trainer.world_size} worker(s), "
-                f"{trainer.precision}",
-                flush=True,
+                f"{trainer.precision}"
             )
 
     def on_train_batch_start(
@@ -62,7 +61,7 @@ class EpochLog(pl.Callback):
         self.steps_ended = time.perf_counter()
         if self.command_started is not None and trainer.is_global_zero:
             waited = time.time() - self.command_started
-            print(f"First step done {waited:.1f} s after the command started", flush=True)
+            _say(f"First step done {waited:.1f} s after the command started")
             write_whole(
                 self.path.with_name("startup.json"), json.dumps({"seconds": waited}).encode()
             )
@@ -88,11 +87,15 @@ class EpochLog(pl.Callback):
             seconds=now - self.epoch_began,
         )
         self.epoch_began = now
-        write_history(self.path, [*read_history(self.path), record])
-        print(
+        self.records.append(record)
+        write_history(self.path, self.records)
+        _say(
             f"Epoch {record.epoch}: "
             f"train loss {record.train_loss:.4f}, train accuracy {record.train_accuracy:.4f}, "
             f"val loss {record.val_loss:.4f}, val accuracy {record.val_accuracy:.4f}, "
-            f"lr {record.lr:.2e}, {record.images_per_second:.0f} images/s, {record.seconds:.1f} s",
-            flush=True,
+            f"lr {record.lr:.2e}, {record.images_per_second:.0f} images/s, {record.seconds:.1f} s"
         )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

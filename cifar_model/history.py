@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from cifar_model.errors import InputError
 from cifar_model.files import write_whole
+from cifar_model.first_few import first_few
 
 HISTORY = "history.csv"
 
@@ -26,20 +27,64 @@ class EpochRecord:
     seconds: float  # wall time since the epoch before ended: validation and checkpoint included
 
 
+_HEADER = ",".join(field.name for field in fields(EpochRecord))
+
+
 def read_history(path: Path) -> list[EpochRecord]:
-    """The records in `history.csv`, oldest first; none if there is no such file."""
+    """The records in `history.csv`, oldest first; none if there is no such file.
+
+    InputError that names the first line that is no record.
+    """
+    records, wrong = _read(path)
+    if wrong:
+        raise InputError(
+            f"{path} can't be used: {wrong}; restore the file, or do without its curves: remove it"
+        )
+    return records
+
+
+def mend_history(path: Path, epochs: int, say: Callable[[str], None]) -> list[EpochRecord]:
+    """Cut `history.csv` down to what can be read of the first `epochs` epochs; returns that.
+
+    For a run that a checkpoint carries on: it can do without the record.
+
+    say: told which epochs are missing.
+    """
+    records, wrong = _read(path)
+    records = [record for record in records if record.epoch < epochs]
+    missing = sorted(set(range(epochs)) - {record.epoch for record in records})
+    if missing:
+        why = f" ({wrong})" if wrong else ""
+        say(f"{path} has no record of epoch {first_few(missing)}{why}; going on without")
+    write_history(path, records)
+    return records
+
+
+def _read(path: Path) -> tuple[list[EpochRecord], str]:
+    """The lines that are records, and what is wrong with the first that is not ("" if all are)."""
     if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            EpochRecord(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()})
-            for row in csv.DictReader(file)
-        ]
+        return [], ""
+    try:
+        header, *lines = path.read_bytes().decode(errors="replace").split("\n")
+    except OSError as error:
+        return [], str(error.strerror)
+    if header.strip() != _HEADER:
+        return [], f"line 1 is {header[:80]!r}, expected {_HEADER}"
+    *ended, rest = lines or [""]
+    records, wrong = [], []
+    for number, line in enumerate(ended, start=2):
+        try:
+            epoch, *values = line.split(",")
+            records.append(EpochRecord(int(epoch), *map(float, values)))
+        except (ValueError, TypeError):
+            wrong.append(f"line {number} is {line[:80]!r}, expected {_HEADER}")
+    if rest:
+        wrong.append(f"line {len(ended) + 2} is {rest[:80]!r} without a line end")
+    return records, wrong[0] if wrong else ""
 
 
 def write_history(path: Path, records: Sequence[EpochRecord]) -> None:
     """Replace `history.csv` by these records, in one step."""
-    columns = [field.name for field in fields(EpochRecord)]
-    lines = [",".join(columns)]
+    lines = [_HEADER]
     lines += [",".join(f"{value:.6g}" for value in asdict(record).values()) for record in records]
     write_whole(path, ("\n".join(lines) + "\n").encode())

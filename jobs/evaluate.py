@@ -19,6 +19,7 @@ from cifar_model.dataset import TestSet
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import clear_asides
 from cifar_model.given_path import given_path
+from cifar_model.history import HISTORY, read_history
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
 from cifar_model.sources import SOURCES, load_test_set
@@ -96,6 +97,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
         raise InputError(f"{folder} exists; add --overwrite to replace it, or choose another --out")
     if out and out.exists() and not is_report(out):
         raise InputError(f"{folder} is there and no report; choose another --out")
+    history = read_history(model / HISTORY)
     spec = data or config.data.source
     dataset = load_test_set(spec, image_size=config.image_size)
     check_classes(config, dataset)
@@ -106,7 +108,6 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     from tqdm import tqdm
 
     from cifar_model.evaluation import evaluate, write_report
-    from cifar_model.history import HISTORY, read_history
     from cifar_model.predictor import Predictor
 
     # PyTorch in float32: a report must not depend on what the machine computes natively.
@@ -114,9 +115,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     with tqdm(total=len(dataset.test), unit="image", desc=f"evaluating {config.name}") as bar:
         evaluation = evaluate(predictor, dataset.test, progress=bar.update)
     about = {"model": config.name, "data": spec, "fingerprint": fingerprint}
-    write_report(
-        folder, evaluation, dataset.test, read_history(model / HISTORY), about, replace=overwrite
-    )
+    write_report(folder, evaluation, dataset.test, history, about, replace=overwrite)
     if out is None:
         metrics = {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss}
         if evaluation.flip_accuracy is not None:

@@ -6,7 +6,7 @@ python -m jobs.export --model runs/first/model --out pets --name pets
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,14 +60,24 @@ def export_run(
     data: TrainingData,
     record: DataRecord,
     checkpoint: Path,
+    say: Callable[[str], None],
 ) -> Path:
-    """Write FOLDER/model, named for the run, with the metrics of its last epoch."""
-    from cifar_model.history import HISTORY, read_history
+    """Write FOLDER/model, named for the run, with those metrics of its last epoch on record.
+
+    say: told of epochs that are not.
+    """
+    from cifar_model.history import HISTORY, mend_history
     from cifar_model.model_config import ModelConfig
     from cifar_model.model_folder import export_model
     from cifar_model.training import network_from_checkpoint
 
-    records = read_history(folder / HISTORY)
+    records = mend_history(folder / HISTORY, plan.recipe.epochs, say)
+    metrics: dict[str, float] = {}
+    if len(records) == plan.recipe.epochs:
+        metrics["train_seconds"] = sum(record.seconds for record in records)
+    if records and records[-1].epoch == plan.recipe.epochs - 1:
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            metrics[name] = getattr(records[-1], name)
     config = ModelConfig(
         name=folder.name,
         class_names=class_names,
@@ -76,13 +86,7 @@ def export_run(
         recipe=plan.recipe,
         seed=plan.seed,
         data=record,
-        metrics={
-            "train_seconds": sum(record.seconds for record in records),
-            **{
-                name: getattr(records[-1], name)
-                for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-            },
-        },
+        metrics=metrics,
     )
     history = (folder / HISTORY).read_bytes()
     export_model(folder / MODEL, network_from_checkpoint(plan, checkpoint), config, history)

@@ -196,7 +196,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             test_images=len(dataset.test),
             test_fingerprint=test_fingerprint,
         )
-        model = export_run(folder, plan, dataset.class_names, data, record, checkpoint)
+        model = export_run(folder, plan, dataset.class_names, data, record, checkpoint, stages.say)
         if uri is None:
             return model
         storage.push(model, storage.join(uri, runs.MODEL))

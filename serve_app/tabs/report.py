@@ -115,11 +115,10 @@ def line_plot(title: str, y: str, colours: dict[str, str]) -> gr.LinePlot:
 
 def training_part(folder: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | None, str]:
     """Losses and accuracies of each epoch in long form, None where there are none, and why."""
-    path = folder / HISTORY
     try:
-        history = read_history(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return None, None, f"\n\nNo training curves: {path} can't be used: {error}."
+        history = read_history(folder / HISTORY)
+    except InputError as error:
+        return None, None, f"\n\nNo training curves: {error}."
     if not history:
         return None, None, ""
     loss, accuracy = [], []

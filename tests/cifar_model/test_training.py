@@ -97,6 +97,17 @@ def test_the_log_keeps_only_epochs_before_the_one_resumed_from(tmp_path, data):
     assert [r.epoch for r in read_history(tmp_path / "history.csv")] == [0, 1]
 
 
+def test_a_run_whose_record_is_damaged_goes_on_and_says_so(tmp_path, data, capsys):
+    chosen = plan(epochs=3)
+    whole, _ = run(tmp_path, data, chosen)
+    history = tmp_path / "history.csv"
+    content = history.read_bytes()
+    history.write_bytes(content[: content.index(b"\n1,") + 10])
+    kept, _ = run(tmp_path, data, chosen, checkpoint=tmp_path / "epoch=1.ckpt")
+    assert "has no record of epoch 1 (line 3 is '1," in capsys.readouterr().out
+    assert [r.epoch for r in kept] == [0, 2] and kept[0] == whole[0]
+
+
 def test_the_learning_rate_is_a_one_cycle_over_all_steps(tmp_path, data):
     chosen = plan(epochs=4, warmup_fraction=0.5, peak_lr=0.1, anneal="linear")
     history, _ = run(tmp_path, data, chosen)

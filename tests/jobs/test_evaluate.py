@@ -93,6 +93,15 @@ def test_a_killed_one_left_nothing_that_stays_and_no_report_is_lost(
     assert {path.name for path in report.parent.iterdir()} == before
 
 
+def test_a_damaged_history_is_said_before_the_work_is_done(untrained, capsys):
+    (untrained / "history.csv").write_text("epoch,train_loss\n0,2.5\n")
+    absent = ["--data", "folder:/nowhere"]  # nothing else is wrong with the model
+    line = refusal(capsys, "--model", untrained, *absent)
+    assert "history.csv can't be used: line 1 is 'epoch,train_loss'" in line
+    (untrained / "history.csv").unlink()
+    assert "no folder at /nowhere" in refusal(capsys, "--model", untrained, *absent)
+
+
 def test_only_a_report_is_overwritten(digits_model, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert "no report" in refusal(capsys, "--model", digits_model, "--out", tmp_path, "--overwrite")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.history import read_history
+from cifar_model.model_config import read_config
 from cifar_model.predictor import Predictor
 from cifar_model.sources import load_source
 from jobs import train
@@ -227,6 +229,27 @@ def test_a_storage_without_locks_is_trained_on_all_the_same(tmp_path, monkeypatc
     where = ["--storage", str(tmp_path), "--name", "nfs", "--workers", "0"]
     train.main([*SMALL, "--epochs", "1", *where])
     assert (tmp_path / "nfs" / "model" / "config.json").is_file()
+
+
+@pytest.mark.parametrize("lost", ["the last line", "the file"])
+def test_a_run_that_has_lost_its_record_is_exported_with_what_is_left(tmp_path, capsys, lost):
+    where = ["--storage", str(tmp_path), "--name", "lost", "--workers", "0"]
+    train.main([*SMALL, *where])
+    folder = tmp_path / "lost"
+    metrics = read_config(folder / "model").metrics
+    assert set(metrics) > {"val_accuracy", "train_seconds"}
+    shutil.rmtree(folder / "model")
+    records = read_history(folder / "history.csv")
+    if lost == "the file":
+        (folder / "history.csv").unlink()
+    else:
+        whole = (folder / "history.csv").read_bytes()
+        (folder / "history.csv").write_bytes(whole[:-5])
+    train.main(["--resume", *where])
+    assert "has no record of epoch " in capsys.readouterr().out
+    assert read_config(folder / "model").metrics == {}
+    left = [] if lost == "the file" else records[:1]
+    assert read_history(folder / "model" / "history.csv") == left
 
 
 def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,13 @@ def list_folder(root: Path) -> ListedDataset:
                 f"{source}: class {', '.join(differing)} is in only one of train/ and test/; "
                 "both need the same class folders"
             )
+        _check_apart([root / part / name for part in ("train", "test") for name in class_names])
         train = _list_class_folders(root / "train", class_names)
         test = _list_class_folders(root / "test", class_names)
         listed = [*train.chunks, *test.chunks]
     else:
         class_names = _class_folders(root)
+        _check_apart([root / name for name in class_names])
         everything = _list_class_folders(root, class_names)
         size = max(len(class_names), round(len(everything) * TEST_FRACTION))
         rest, part = stratified_split(everything.labels, size, seed=SPLIT_SEED)
@@ -63,11 +66,32 @@ def _class_folders(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _check_apart(folders: Sequence[Path]) -> None:
+    """InputError for class folders that share pictures, as links to one another or upwards would.
+
+    A link to a folder elsewhere is as good as the folder.
+    """
+    owners: dict[Path, Path] = {}
+    for folder in folders:
+        place = folder.resolve()
+        if folder.parent.resolve().is_relative_to(place):
+            raise InputError(
+                f"folder: class folder {folder} is a link to {place}, which holds all classes; "
+                "expected a folder with pictures of its own"
+            )
+        if place in owners:
+            raise InputError(
+                f"folder: class folders {owners[place]} and {folder} are one and the same; "
+                "expected pictures of its own in each"
+            )
+        owners[place] = folder
+
+
 def _list_class_folders(root: Path, class_names: tuple[str, ...]) -> Listing:
     chunks: list[Chunk] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(_pictures_in(root / name))
         if not found:
             raise InputError(
                 f"folder: class {name!r} has no picture in {root / name} "
@@ -82,3 +106,11 @@ def _list_class_folders(root: Path, class_names: tuple[str, ...]) -> Listing:
         np.zeros(count, np.int64),
         np.array(labels, dtype=np.int64),
     )
+
+
+def _pictures_in(folder: Path) -> Iterator[Path]:
+    """Pictures below a folder, less what programs hide there: thumbnails, a Mac's `._1.jpg`."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden:
+            yield path

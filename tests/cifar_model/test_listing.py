@@ -47,6 +47,48 @@ def test_a_link_to_nothing_is_named(picture_folder):
         list_source(f"folder:{picture_folder}")
 
 
+def test_what_is_hidden_below_a_class_folder_is_no_picture_of_it(picture_folder):
+    before = list_source(f"folder:{picture_folder}")
+    picture = (picture_folder / "red" / "0.png").read_bytes()
+    for hidden in (".ipynb_checkpoints/0-checkpoint.png", "more/.thumbnails/0.png", "._0.png"):
+        path = picture_folder / "red" / hidden
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+    assert list_source(f"folder:{picture_folder}").fingerprint() == before.fingerprint()
+    elsewhere = picture_folder.rename(picture_folder.with_name(".data"))
+    assert len(list_source(f"folder:{elsewhere}").train) == len(before.train)
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        (".", "all is a link to .*data, which holds all classes"),
+        ("..", "all is a link to .*, which holds all classes"),
+        ("red", "all and .*red are one and the same"),
+    ],
+)
+def test_a_class_folder_that_is_a_link_to_other_classes_is_refused(picture_folder, link, words):
+    (picture_folder / "all").symlink_to(link)
+    with pytest.raises(InputError, match=words):
+        list_source(f"folder:{picture_folder}")
+
+
+def test_a_class_folder_may_lie_elsewhere(picture_folder, tmp_path):
+    before = list_source(f"folder:{picture_folder}")
+    (picture_folder / "red").rename(tmp_path / "reds")
+    (picture_folder / "red").symlink_to(tmp_path / "reds")
+    assert list_source(f"folder:{picture_folder}").fingerprint() == before.fingerprint()
+
+
+def test_a_test_set_that_is_a_link_to_the_training_pictures_is_refused(picture_folder):
+    (picture_folder / "train").mkdir()
+    for name in ("red", "blue"):
+        (picture_folder / name).rename(picture_folder / "train" / name)
+    (picture_folder / "test").symlink_to("train")
+    with pytest.raises(InputError, match=r"train/blue and .*test/blue are one and the same"):
+        list_source(f"folder:{picture_folder}")
+
+
 def name_classes(path, names):
     """Write the class names, or none, into a parquet file."""
     features = {"label": {"names": names}}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
+from cifar_model.first_few import first_few
 from cifar_model.normalisation import Normalisation, measure_normalisation
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def check_labels(
         )
     missing = np.setdiff1d(np.arange(classes), labels)
     if len(missing):
-        names = ", ".join(class_names[i] for i in missing)
+        names = first_few([class_names[i] for i in missing])
         raise InputError(f"{source}: no image of class {names} in the {name} set")
 
 

@@ -11,7 +11,7 @@ MOST = 5
 def first_few(words: Iterable[object], count: int | None = None) -> str:
     """`a, b, c, d, e and 12 more`.
 
-    count: of all words, where `words` need not go on to the last.
+    count: of all words, where `words` does not go on to the last.
     """
     if count is None:
         words = list(words)

@@ -9,6 +9,7 @@ import numpy as np
 
 from cifar_model.dataset import stratified_split
 from cifar_model.errors import InputError
+from cifar_model.first_few import first_few
 from cifar_model.listing import Chunk, ListedDataset, Listing, check_listing, digest_of_files
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -37,7 +38,7 @@ def list_folder(root: Path) -> ListedDataset:
         if class_names != test_names:
             differing = sorted(set(class_names) ^ set(test_names))
             raise InputError(
-                f"{source}: class {', '.join(differing)} is in only one of train/ and test/; "
+                f"{source}: class {first_few(differing)} is in only one of train/ and test/; "
                 "both need the same class folders"
             )
         _check_apart([root / part / name for part in ("train", "test") for name in class_names])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
+from cifar_model.first_few import MOST, first_few
 from cifar_model.listing import Chunk, ListedDataset, Listing, check_listing, digest_of_files
 
 IMAGE_COLUMNS, LABEL = ("img", "image"), "label"
@@ -31,7 +32,7 @@ def list_parquet(
     parts = [_list_split(files, source) for files in (train, test)]
     names = _agreed_names([*train, *test], source) or class_names
     if names is None:
-        names = tuple(str(label) for label in range(int(parts[0].labels.max(initial=-1)) + 1))
+        names = _numbers(parts[0].labels, source)
     files = digest_of_files(root, [*train, *test])
     return check_listing(ListedDataset(parts[0], parts[1], names, source, files))
 
@@ -117,6 +118,24 @@ def _agreed_names(files: list[Path], source: str) -> tuple[str, ...] | None:
         if own and not names:
             first, names = path, own
     return names
+
+
+def _numbers(labels: NDArray[np.int64], source: str) -> tuple[str, ...]:
+    """The labels as names of the classes; InputError if numbers between them are left out.
+
+    It takes one stray label, such as an identifier, for millions to be.
+    """
+    present = np.unique(labels[labels >= 0])
+    count = len(present)
+    missing = int(present.max(initial=-1)) + 1 - count
+    if missing:
+        first = np.setdiff1d(np.arange(min(count + MOST, present[-1])), present)
+        raise InputError(
+            f"{source}: the files name no classes, their labels go up to {present[-1]}, and no "
+            f"training image has label {first_few(first, missing)}; expected all numbers from 0 "
+            "on, or class names in the files"
+        )
+    return tuple(str(label) for label in present)
 
 
 def _names_in(path: Path) -> tuple[str, ...] | None:

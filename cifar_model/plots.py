@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from cifar_model.history import EpochRecord
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 120
 GRID_COLUMNS, GRID_ROWS = 6, 4
+MOST_INCHES = 20.0  # of a figure whose content grows with the data
+READABLE_CLASSES = 60  # that have room for their names and counts in it
 TRAIN_COLOUR, VAL_COLOUR = "#1f6fb4", "#d9661f"
 
 
@@ -36,22 +39,32 @@ def training_curves(path: Path, history: Sequence[EpochRecord]) -> None:
 
 
 def confusion_matrix(path: Path, counts: NDArray[np.int64], class_names: Sequence[str]) -> None:
-    """Counts (K, K), row the true class, column the predicted one; shades are shares of a row."""
-    size = max(5.0, 0.62 * len(class_names) + 2)
+    """Counts (K, K), row the true class, column the predicted one; shades are shares of a row.
+
+    Of many classes the shades alone, with the classes' numbers at some ticks.
+    """
+    size = min(MOST_INCHES, max(5.0, 0.62 * len(class_names) + 2))
     figure, axes = _figure(size, size)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
+    if len(class_names) <= READABLE_CLASSES:
+        _write_counts(axes, counts, shares, class_names)
+    _save(figure, path)
+
+
+def _write_counts(
+    axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], class_names: Sequence[str]
+) -> None:
     ticks = range(len(class_names))
     axes.set_xticks(ticks, class_names, rotation=45, ha="right")
     axes.set_yticks(ticks, class_names)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     for row in ticks:
         for column in ticks:
             if counts[row, column]:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 text = str(counts[row, column])
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
 
 
 def misclassified_grid(

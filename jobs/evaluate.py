@@ -13,11 +13,13 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from cifar_model.dataset import TestSet
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import clear_asides
+from cifar_model.first_few import first_few
 from cifar_model.given_path import given_path
 from cifar_model.history import HISTORY, read_history
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
@@ -142,10 +144,12 @@ def is_report(path: Path) -> bool:
 
 def check_classes(config: ModelConfig, dataset: TestSet) -> None:
     """InputError unless the data has the model's classes, in the model's order."""
-    if config.class_names != dataset.class_names:
+    own, others = config.class_names, dataset.class_names
+    if own != others:
+        at = next(i for i, (a, b) in enumerate(zip_longest(own, others)) if a != b)
         raise InputError(
-            f"model {config.name} has the classes {', '.join(config.class_names)}; "
-            f"{dataset.source} has {', '.join(dataset.class_names)}"
+            f"model {config.name} has, from class {at} on, {first_few(own[at:]) or 'no more'}; "
+            f"{dataset.source} has {first_few(others[at:]) or 'no more'}"
         )
 
 

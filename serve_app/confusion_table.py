@@ -8,6 +8,7 @@ import numpy as np
 
 from cifar_model.report_folder import Report
 
+MOST_CLASSES = 100  # each cell is a hundred bytes of HTML
 # The number of true and predicted class go with the click.
 ON_LOAD = """
 element.addEventListener('click', event => {
@@ -31,7 +32,15 @@ td button:hover, td button:focus-visible { outline: 2px solid var(--color-accent
 
 
 def confusion_html(report: Report) -> str:
-    """The table: a row a true class, a column a predicted one; shades are shares of a row."""
+    """The table: a row a true class, a column a predicted one; shades are shares of a row.
+
+    Of very many classes words alone.
+    """
+    if len(report.class_names) > MOST_CLASSES:
+        return (
+            f"<p>{len(report.class_names):,} classes are too many for a table here; "
+            "confusion_matrix.png, beside report.json, shows them.</p>"
+        )
     names = [escape(name) for name in report.class_names]
     shares = report.confusion / np.maximum(report.confusion.sum(axis=1, keepdims=True), 1)
     head = "".join(f"<th scope='col'><span>{name}</span></th>" for name in names)

@@ -112,7 +112,8 @@ def test_the_fingerprint_changes_with_any_pixel_label_or_name():
             "5 test images but 9 labels",
         ),
         (lambda d: replace(d, class_names=("a", "b")), "label 2 in the training set"),
-        (lambda d: replace(d, class_names=("a", "b", "c", "d")), "no image of class d"),
+        (lambda d: replace(d, class_names=("a", "b", "c", "d")), "no image of class d in"),
+        (lambda d: replace(d, class_names=tuple("abcdefghij")), "d, e, f, g, h and 2 more in"),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(broken, words):

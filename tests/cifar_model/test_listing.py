@@ -121,6 +121,23 @@ def test_parquet_files_that_name_their_classes_otherwise_are_refused(picture_par
         list_source(f"parquet:{picture_parquet}")
 
 
+@pytest.mark.parametrize("stray", [5, 500_000, 10**15])
+def test_parquet_labels_that_leave_numbers_out_and_have_no_names_are_refused(
+    picture_parquet, stray
+):
+    for path in picture_parquet.glob("*.parquet"):
+        table = pq.read_table(path).replace_schema_metadata(None)
+        labels = table["label"].to_numpy().copy()
+        labels[-1] = stray
+        pq.write_table(table.set_column(1, "label", pa.array(labels)), path)
+    gap = "2, 3, 4;" if stray == 5 else f"2, 3, 4, 5, 6 and {stray - 7:,} more;"
+    with pytest.raises(
+        InputError, match=rf"go up to {stray}, .* has label {gap} expected"
+    ) as error:
+        list_source(f"parquet:{picture_parquet}")
+    assert len(str(error.value)) < 400
+
+
 def test_parquet_of_another_layout_is_refused(tmp_path):
     for split in ("train", "test"):
         path = tmp_path / f"{split}-0.parquet"

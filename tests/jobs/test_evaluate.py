@@ -93,6 +93,17 @@ def test_a_killed_one_left_nothing_that_stays_and_no_report_is_lost(
     assert {path.name for path in report.parent.iterdir()} == before
 
 
+def test_other_classes_are_named_from_the_first_that_differs(untrained, picture_folder, capsys):
+    shutil.copytree(picture_folder / "red", picture_folder / "green")
+    line = refusal(capsys, "--model", untrained)
+    assert f"has, from class 1 on, red; folder:{picture_folder} has green, red" in line
+    shutil.rmtree(picture_folder / "green")
+    for name in "stuvwxyz":
+        shutil.copytree(picture_folder / "red", picture_folder / name)
+    line = refusal(capsys, "--model", untrained)
+    assert f"from class 2 on, no more; folder:{picture_folder} has s, t, u, v, w and 3 more" in line
+
+
 def test_a_damaged_history_is_said_before_the_work_is_done(untrained, capsys):
     (untrained / "history.csv").write_text("epoch,train_loss\n0,2.5\n")
     absent = ["--data", "folder:/nowhere"]  # nothing else is wrong with the model

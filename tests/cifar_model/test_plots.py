@@ -1,0 +1,19 @@
+"""Figures stay of a size that can be drawn and seen, whatever they show."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_model.plots import DPI, MOST_INCHES, READABLE_CLASSES, confusion_matrix
+
+
+@pytest.mark.parametrize("classes", [2, 30, READABLE_CLASSES + 1])
+def test_a_confusion_matrix_of_many_classes_is_no_larger_than_a_screen_or_two(tmp_path, classes):
+    path = tmp_path / "confusion_matrix.png"
+    counts = np.eye(classes, dtype=np.int64) * 9
+    counts[0, 1] = 3
+    confusion_matrix(path, counts, ["a name of some length"] * classes)
+    with Image.open(path) as image:
+        assert max(image.size) <= MOST_INCHES * DPI
+        assert min(image.size) >= 5 * DPI
+        assert len(image.convert("L").getcolors(256)) > 10

@@ -153,6 +153,7 @@ def check_labels(
 
     name: of the set, for the message: "training" or "test".
     """
+    check_utf8(source, *class_names)
     classes = len(class_names)
     if classes < 2:
         raise InputError(f"{source}: found {classes} class, a classifier needs at least 2")
@@ -168,6 +169,17 @@ def check_labels(
     if len(missing):
         names = first_few([class_names[i] for i in missing])
         raise InputError(f"{source}: no image of class {names} in the {name} set")
+
+
+def check_utf8(*names: str) -> None:
+    """InputError for a name that is not UTF-8: it can't stand in a model's config and card."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the name {name!a} is not UTF-8; rename the class, file or folder"
+            ) from None
 
 
 def stratified_split(

@@ -8,6 +8,7 @@ order.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +98,8 @@ def digest_of_files(root: Path, files: Sequence[Path]) -> str:
             size = path.stat().st_size
         except OSError as error:
             raise InputError(f"{path} can't be read: {error.strerror}") from error
-        digest.update(f"{path.relative_to(root)}\0{size}\n".encode())
+        # A file's name may be any bytes.
+        digest.update(os.fsencode(path.relative_to(root)) + f"\0{size}\n".encode())
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_model.dataset import check_utf8
 from cifar_model.errors import InputError
 from cifar_model.first_few import MOST, first_few
 from cifar_model.listing import Chunk, ListedDataset, Listing, check_listing, digest_of_files
@@ -61,6 +62,7 @@ def _files(root: Path, split: str, source: str) -> list[Path]:
     files = sorted(root.rglob(f"{split}-*.parquet"))
     if not files:
         raise InputError(f"{source}: no {split}-*.parquet under {root}")
+    check_utf8(*map(str, files))  # pyarrow opens no other
     return files
 
 

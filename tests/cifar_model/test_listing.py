@@ -1,7 +1,9 @@
 """What is listed is what would be loaded, and a listing tells changed data from unchanged."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +89,37 @@ def test_a_test_set_that_is_a_link_to_the_training_pictures_is_refused(picture_f
     (picture_folder / "test").symlink_to("train")
     with pytest.raises(InputError, match=r"train/blue and .*test/blue are one and the same"):
         list_source(f"folder:{picture_folder}")
+
+
+def not_utf8(path):
+    """The path in an encoding of old, as an old archive leaves it when it is unpacked."""
+    return Path(os.fsdecode(os.fsencode(path.parent) + b"/" + path.name.encode("latin-1")))
+
+
+def test_a_picture_may_have_a_name_of_any_bytes(picture_folder):
+    before = list_source(f"folder:{picture_folder}")
+    (picture_folder / "red" / "0.png").rename(not_utf8(picture_folder / "red" / "0é.png"))
+    listed = list_source(f"folder:{picture_folder}")
+    assert listed.fingerprint() != before.fingerprint()
+    assert len(load_listing(listed.train, 16)) == len(before.train)
+
+
+def test_a_class_or_a_data_folder_that_is_not_utf8_is_refused(picture_folder):
+    moved = not_utf8(picture_folder.with_name("donées"))
+    picture_folder.rename(moved)
+    with pytest.raises(InputError, match=r"don\\udce9es' is not UTF-8"):
+        list_source(f"folder:{moved}")
+    moved.rename(picture_folder)
+    (picture_folder / "red").rename(not_utf8(picture_folder / "été"))
+    with pytest.raises(InputError, match=r"the name '\\udce9t\\udce9' is not UTF-8"):
+        list_source(f"folder:{picture_folder}")
+
+
+def test_a_parquet_file_whose_name_is_not_utf8_is_refused(picture_parquet):
+    name = picture_parquet / "train-1-of-2.parquet"
+    name.rename(not_utf8(picture_parquet / "train-é.parquet"))
+    with pytest.raises(InputError, match=r"train-\\udce9.parquet' is not UTF-8; rename"):
+        list_source(f"parquet:{picture_parquet}")
 
 
 def name_classes(path, names):

@@ -162,7 +162,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         options.compile,
         sync_norms=request.sync_norms,
     )
-    batch_size, workers = request.recipe.batch_size, layout.workers
+    batch_size, workers = request.recipe.batch_size, max(1, layout.workers)
     check_share(len(data.train), batch_size, workers, "training images")
     check_share(len(data.val), EVALUATION_BATCH, workers, "validation images")
     if begun_on is None:

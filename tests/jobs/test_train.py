@@ -295,6 +295,19 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, arguments, word
     assert list(tmp_path.iterdir()) == []
 
 
+def test_too_few_pictures_to_look_at_are_refused_before_the_name_is_taken(
+    picture_folder, tmp_path, capsys
+):
+    for name in ("red", "blue"):
+        for picture, part in (("0.png", "train"), ("1.png", "test")):
+            folder = picture_folder / part / name
+            folder.mkdir(parents=True)
+            (picture_folder / name / picture).rename(folder / picture)
+    what = ["--data", f"folder:{picture_folder}", "--image-size", "16", "--workers", "0"]
+    line = refusal(capsys, *what, "--storage", tmp_path / "runs", "--name", "few")
+    assert "0 validation images" in line and not (tmp_path / "runs").exists()
+
+
 def test_more_workers_than_the_machine_has_cores_are_refused(ray_cluster, tmp_path, capsys):
     line = refusal(capsys, *SMALL, "--workers", "16", "--storage", tmp_path)
     assert "this machine has 8" in line

@@ -14,4 +14,6 @@ class DataRecord:
     train_images: int
     val_images: int
     test_images: int
-    test_fingerprint: str = ""  # LabelledImages.fingerprint() of the test set; "" if unknown
+    # LabelledImages.fingerprint() of the test set, or where the run streamed its images
+    # ListedDataset.test_fingerprint(); "" if unknown.
+    test_fingerprint: str = ""

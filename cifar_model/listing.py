@@ -25,6 +25,7 @@ from cifar_model.errors import InputError
 from cifar_model.framing import Picture, fit_to_square, rgb_on_white
 
 Decode = Callable[[bytes], Picture]
+OF_FILES = "files:"  # before a fingerprint that is not over pixels
 
 
 class Chunk(NamedTuple):
@@ -85,6 +86,17 @@ class ListedDataset:
                 digest.update(np.ascontiguousarray(values).data)
             digest.update(b"|")
         return digest.hexdigest()
+
+    def test_fingerprint(self) -> str:
+        """As `fingerprint`, of the test set alone, wherever it lies and whatever is trained on."""
+        paths = [Path(chunk.path) for chunk in (*self.train.chunks, *self.test.chunks)]
+        root = Path(os.path.commonpath(paths))
+        used = np.unique(self.test.chunk_N)
+        files = digest_of_files(root, [Path(self.test.chunks[i].path) for i in used])
+        digest = hashlib.sha256("\n".join((files, *self.class_names)).encode())
+        for values in (np.searchsorted(used, self.test.chunk_N), self.test.row_N, self.test.labels):
+            digest.update(np.ascontiguousarray(values).data)
+        return OF_FILES + digest.hexdigest()
 
 
 def digest_of_files(root: Path, files: Sequence[Path]) -> str:

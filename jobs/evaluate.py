@@ -22,9 +22,10 @@ from cifar_model.files import clear_asides
 from cifar_model.first_few import first_few
 from cifar_model.given_path import given_path
 from cifar_model.history import HISTORY, read_history
+from cifar_model.listing import OF_FILES
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
-from cifar_model.sources import SOURCES, load_test_set
+from cifar_model.sources import SOURCES, list_source, load_test_set
 from cifar_model.weights import WEIGHTS
 from jobs import storage
 
@@ -105,7 +106,7 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     check_classes(config, dataset)
     fingerprint = dataset.test.fingerprint()
     if out is None:
-        check_test_set(config, dataset.source, fingerprint)
+        check_test_set(config, dataset.source, as_recorded(config, spec, fingerprint))
 
     from tqdm import tqdm
 
@@ -151,6 +152,19 @@ def check_classes(config: ModelConfig, dataset: TestSet) -> None:
             f"model {config.name} has, from class {at} on, {first_few(own[at:]) or 'no more'}; "
             f"{dataset.source} has {first_few(others[at:]) or 'no more'}"
         )
+
+
+def as_recorded(config: ModelConfig, spec: str, fingerprint: str) -> str:
+    """The test set's fingerprint of the kind that the model's training took.
+
+    fingerprint: over its pixels.
+    """
+    if not config.data.test_fingerprint.startswith(OF_FILES):
+        return fingerprint
+    try:
+        return list_source(spec).test_fingerprint()
+    except InputError:
+        return fingerprint  # in no files of its own, so it is not what was streamed
 
 
 def check_test_set(config: ModelConfig, source: str, fingerprint: str) -> None:

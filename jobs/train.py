@@ -150,7 +150,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     if isinstance(dataset, ListedDataset):
         stack.enter_context(connected(stages))
         stages.say(f"Reading all {len(dataset.train):,} training images for their mean and spread")
-        data, test_fingerprint = stream_for_training(dataset, request.image_size), ""
+        data = stream_for_training(dataset, request.image_size)
+        test_fingerprint = dataset.test_fingerprint()
     else:
         data, test_fingerprint = split_for_training(dataset), dataset.test.fingerprint()
     classes = len(dataset.class_names)

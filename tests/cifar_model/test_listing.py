@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_the_fingerprint_of_a_listing_is_of_files_and_choice(request, kind):
     else:
         with pytest.raises(InputError, match="damaged parquet file"):
             list_source(spec)
+
+
+def test_the_fingerprint_of_the_test_set_is_of_its_files_wherever_they_lie(picture_folder):
+    root = picture_folder.parent / "split"
+    for part in ("train", "test"):
+        shutil.copytree(picture_folder, root / part)
+    found = list_source(f"folder:{root}").test_fingerprint()
+    shutil.copy(root / "train" / "red" / "0.png", root / "train" / "red" / "more.png")
+    root = root.rename(root.with_name("moved"))
+    assert list_source(f"folder:{root}").test_fingerprint() == found
+    shutil.copy(root / "test" / "red" / "0.png", root / "test" / "red" / "more.png")
+    assert list_source(f"folder:{root}").test_fingerprint() != found
 
 
 def test_a_link_to_nothing_is_named(picture_folder):

@@ -12,7 +12,7 @@ from cifar_model.model_config import read_config
 from cifar_model.model_folder import BUILT_IN, export_model
 from cifar_model.predictor import Predictor
 from cifar_model.resnet9 import ResNet9
-from cifar_model.sources import load_source
+from cifar_model.sources import list_source, load_source
 from jobs import evaluate
 
 
@@ -139,6 +139,24 @@ def test_other_test_images_than_those_set_aside_are_refused_but_for_a_report_apa
     assert "with --out DIR" in refusal(capsys, "--model", model)
     evaluate.main(["--model", str(model), "--out", str(tmp_path / "apart")])
     assert not (model / "report").exists()
+
+
+def test_the_test_images_of_a_streamed_run_are_told_by_their_files(
+    untrained, picture_folder, capsys
+):
+    path = untrained / "config.json"
+    config = json.loads(path.read_text())
+    streamed = list_source(f"folder:{picture_folder}").test_fingerprint()
+    config["data"]["test_fingerprint"] = streamed
+    path.write_text(json.dumps(config))
+    evaluate.main(["--model", str(untrained)])
+    capsys.readouterr()
+    # Without test/, one more picture draws another test set.
+    shutil.copy(picture_folder / "red" / "0.png", picture_folder / "red" / "00.png")
+    assert "are not those set aside" in refusal(capsys, "--model", untrained, "--overwrite")
+    assert "are not those set aside" not in refusal(
+        capsys, "--model", untrained, "--overwrite", "--data", "digits"
+    )
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from ray import serve
 
@@ -42,8 +43,13 @@ def asked_of_them() -> Asked:
 def take_away() -> None:
     """Delete them, once what they have taken in is answered; other applications stay.
 
-    One by one while the proxy still stands: shutting all down at once would cut requests off. The
-    page goes first, for it is asked wherever no other application is, and would have none to ask.
+    While the proxy still stands: shutting Serve down at once would cut requests off. The page goes
+    first, for it is asked wherever no other application is, and would have none to ask; then the
+    others together, each of which stays reachable for a while.
     """
-    for name in our_applications():
-        serve.delete(name)
+    ours = our_applications()
+    if PAGE in ours:
+        serve.delete(PAGE)
+    others = [name for name in ours if name != PAGE]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(serve.delete, others))

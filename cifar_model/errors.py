@@ -39,14 +39,13 @@ def one_line_errors(command: str) -> Iterator[None]:
         print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            if error.filename is None:
-                raise
-            print(f"{command}: {error.filename}: {error.strerror}", file=sys.stderr)
-            raise SystemExit(2) from None
-        print(
-            f"{command}: {error}; free some, then give the command again (what has a --resume, "
-            "with it)",
-            file=sys.stderr,
-        )
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            words = (
+                f"{error}; free some, then give the command again (what has a --resume, with it)"
+            )
+        elif error.filename is not None:
+            words = f"{error.filename}: {error.strerror}"
+        else:
+            raise
+        print(f"{command}: {words}", file=sys.stderr)
         raise SystemExit(2) from None

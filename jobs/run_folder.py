@@ -84,9 +84,7 @@ def has_ended(folder: Path) -> bool:
 
 def check_new(folder: Path) -> None:
     """InputError if the folder is another run's."""
-    if folder.is_dir() and not (folder / RUN).exists():
-        # Nobody has got further here than to write that file.
-        clear_asides(folder, f".{RUN}.*")
+    clear_unbegun(folder, RUN)
     if has_ended(folder):
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
@@ -120,6 +118,21 @@ def check_free(folder: Path, what: str, runs: int = 1) -> None:
             f"--storage: {free / 2**20:.0f} MiB free in {folder}, {what} needs "
             f"{needed / 2**20:.0f} MiB for checkpoints and models; free some, or choose another "
             "--storage"
+        )
+
+
+def clear_unbegun(folder: Path, request: str) -> None:
+    """Remove what is left of a request where nobody has got further than to write that file."""
+    if folder.is_dir() and not (folder / request).exists():
+        clear_asides(folder, f".{request}.*")
+
+
+def check_data(what: str, data: str, fingerprint: str, begun_on: str) -> None:
+    """InputError unless what is resumed, a run or a search, has the data that it was begun on."""
+    if fingerprint != begun_on:
+        raise InputError(
+            f"--resume: {data} is not what the {what} was begun on "
+            f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
         )
 
 

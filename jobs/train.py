@@ -142,11 +142,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     stages.say(f"Reading {request.data}")
     dataset = _read(request)
     fingerprint = dataset.fingerprint()
-    if begun_on not in (None, fingerprint):
-        raise InputError(
-            f"--resume: {request.data} is not what the run was begun on "
-            f"(fingerprint {fingerprint[:12]}, was {begun_on[:12]})"
-        )
+    if begun_on is not None:
+        runs.check_data("run", request.data, fingerprint, begun_on)
     if isinstance(dataset, ListedDataset):
         stack.enter_context(connected(stages))
         stages.say(f"Reading all {len(dataset.train):,} training images for their mean and spread")

@@ -28,11 +28,11 @@ from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
 from jobs.interruption import interruptible, layout_words
 from jobs.ray_training import MAX_FAILURES
-from jobs.run_folder import held
+from jobs.run_folder import check_data, held
 from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.tune_report import REPORT, Trial, write_report
-from jobs.tune_request import Search, begin, check_data, check_unfinished, settle, write_request
+from jobs.tune_request import Search, begin, check_unfinished, settle, write_request
 from jobs.tune_trial import TrialPlan, run_trial
 from jobs.worker_layout import WorkerLayout, room
 
@@ -120,7 +120,8 @@ def run(options: argparse.Namespace) -> Path:
     if search.train_limit is not None:
         dataset = limit_train(dataset, search.train_limit, seed=search.seed)
     fingerprint = dataset.fingerprint()
-    check_data(search, fingerprint)
+    if search.fingerprint:
+        check_data("search", search.data, fingerprint, search.fingerprint)
     search = replace(search, fingerprint=fingerprint)
     data = split_for_training(dataset)
     check_share(len(data.train), search.recipe.batch_size, layout.workers, "training images")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import InputError
-from cifar_model.files import clear_asides, write_whole
+from cifar_model.files import write_whole
 from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
-from jobs.run_folder import check_free, default_name, run_folder
+from jobs.run_folder import check_free, clear_unbegun, default_name, run_folder
 from jobs.search_space import LR, band
 from jobs.storage import is_uri
 from jobs.tune_report import REPORT
@@ -152,9 +152,7 @@ def given_band(text: str) -> tuple[float, float]:
 
 def begin(folder: Path, search: Search) -> None:
     """Claim the folder for a new search; InputError if it is taken, or its disk too full."""
-    if folder.is_dir() and not (folder / REQUEST).exists():
-        # A search that was killed here had got no further than to write that file.
-        clear_asides(folder, f".{REQUEST}.*")
+    clear_unbegun(folder, REQUEST)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"{folder} is there already; add --resume to go on with a search, "
@@ -177,15 +175,6 @@ def check_unfinished(folder: Path) -> None:
     """InputError if the search has ended."""
     if (folder / REPORT).exists():
         raise InputError(f"search {folder.name!r} has ended: see {folder / REPORT}")
-
-
-def check_data(search: Search, fingerprint: str) -> None:
-    """InputError unless a search that is resumed has the data that it was begun on."""
-    if search.fingerprint not in ("", fingerprint):
-        raise InputError(
-            f"--resume: {search.data} is not what the search was begun on "
-            f"(fingerprint {fingerprint[:12]}, was {search.fingerprint[:12]})"
-        )
 
 
 def read_request(folder: Path) -> Search:

@@ -105,13 +105,13 @@ def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
         raise InputError("serve: engine=gpu, and no GPU for a replica: expected gpus over 0")
     from cifar_model.model_folder import BUILT_IN
 
-    folder = arguments.get("models")
-    if folder and not given_path(folder).is_dir():
-        raise InputError(f"serve: models={folder}: no such folder")
+    folder = given_path(arguments["models"]) if arguments.get("models") else None
+    if folder and not folder.is_dir():
+        raise InputError(f"serve: models={arguments['models']}: no such folder")
     replicas = arguments.get("replicas")
     return Arguments(
         check_model(given_path(str(arguments.get("model") or BUILT_IN))),
-        str(given_path(folder)) if folder else None,
+        str(folder) if folder else None,
         int(arguments.get("cores", 1)),
         int(replicas) if replicas is not None else None,
         engine,

@@ -56,13 +56,13 @@ def warm_up(predictor: Predictor) -> float:
     beside it on the same cores, so no batch is run that need not be.
     """
     size = predictor.config.image_size
-    square = np.zeros((size, size, 3), np.uint8)
-    predictor.forward(square[None])
-    predictor.explain(square)
+    batch = np.zeros((MAX_BATCH, size, size, 3), np.uint8)
+    predictor.forward(batch[:1])
+    predictor.explain(batch[0])
     took = []
     for _ in range(2):  # the first one also finds its memory
         started = time.perf_counter()
-        predictor.forward(np.stack([square] * MAX_BATCH))
+        predictor.forward(batch)
         took.append(time.perf_counter() - started)
     return min(took)
 

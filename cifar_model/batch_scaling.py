@@ -14,11 +14,9 @@ from cifar_model.recipe import Recipe
 
 def with_batch_size(recipe: Recipe, batch_size: int) -> Recipe:
     """The recipe with this global batch size and the learning rates that go with it."""
+    resized = replace(recipe, batch_size=batch_size)  # refuses what no batch can be
     ratio = batch_size / recipe.batch_size
     scale = ratio if recipe.optimizer == "sgd" else ratio**0.5
     return replace(
-        recipe,
-        batch_size=batch_size,
-        peak_lr=recipe.peak_lr * scale,
-        auxiliary_lr=recipe.auxiliary_lr * ratio,
+        resized, peak_lr=recipe.peak_lr * scale, auxiliary_lr=recipe.auxiliary_lr * ratio
     )

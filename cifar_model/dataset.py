@@ -232,7 +232,8 @@ def validation_split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices to train on, and of a stratified tenth that is set aside to look at.
 
-    The draw is the same whatever the run's own seed, so that runs compare on the same images.
+    The draw is the same whatever the run's own seed, so that runs on the same training images
+    compare on the same.
     """
     size = max(1, round(len(labels) * VALIDATION_FRACTION))
     return stratified_split(labels, size, seed=VALIDATION_SEED)

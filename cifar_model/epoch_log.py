@@ -13,14 +13,15 @@ import torch
 
 from cifar_model.errors import TrainingDiverged
 from cifar_model.files import write_whole
-from cifar_model.history import EpochRecord, mend_history, write_history
+from cifar_model.history import STARTUP, EpochRecord, mend_history, write_history
 
 
 class EpochLog(pl.Callback):
     """Prints and records each epoch; on a resumed run it keeps the epochs before the checkpoint.
 
     command_started: `time.time()` when the user started the run; then what start-up took is
-        printed and written to `startup.json` beside `history.csv`.
+        printed and written to `startup.json` beside `history.csv`, unless an attempt before this
+        one has done so.
     """
 
     def __init__(self, path: Path, *, command_started: float | None = None) -> None:
@@ -60,11 +61,11 @@ class EpochLog(pl.Callback):
             torch.cuda.synchronize()  # else the steps would only have been handed over
         self.steps_ended = time.perf_counter()
         if self.command_started is not None and trainer.is_global_zero:
-            waited = time.time() - self.command_started
-            _say(f"First step done {waited:.1f} s after the command started")
-            write_whole(
-                self.path.with_name("startup.json"), json.dumps({"seconds": waited}).encode()
-            )
+            startup = self.path.with_name(STARTUP)
+            if not startup.exists():
+                waited = time.time() - self.command_started
+                _say(f"First step done {waited:.1f} s after the command started")
+                write_whole(startup, json.dumps({"seconds": waited}).encode())
         self.command_started = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -27,8 +27,8 @@ INTERRUPTED = 130  # the exit status of what Ctrl-C ended
 def one_line_errors(command: str) -> Iterator[None]:
     """Around a command's work: an `InputError` becomes one line on stderr and exit status 2.
 
-    A full disk likewise, and a file that can't be used, whichever it is; Ctrl-C becomes one line
-    and exit status 130.
+    A full disk or memory likewise, and a file that can't be used, whichever it is; Ctrl-C becomes
+    one line and exit status 130.
     """
     try:
         yield
@@ -37,6 +37,11 @@ def one_line_errors(command: str) -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
     except InputError as error:
         print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except MemoryError as error:
+        # NumPy's says how much it wanted; Python's own is empty.
+        words = str(error) or "not enough memory"
+        print(f"{command}: {words}; free some, or give the command less at a time", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

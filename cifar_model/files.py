@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import re
 import shutil
@@ -37,18 +39,20 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A folder to fill, which becomes `path` when the block ends well and vanishes when it fails.
 
-    Raises FileExistsError if something is at `path` already, unless `replace`: then the old folder
-    stays until the new one is whole.
+    Raises FileExistsError if something is at `path` before the block or after it, unless `replace`:
+    then the old folder stays until the new one is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not replace:
-        raise FileExistsError(path)
+        raise _exists(path)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
     old = aside.with_name(aside.name + _OLD)
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())
         if path.exists():
+            if not replace:
+                raise _exists(path)
             path.rename(old)
         aside.rename(path)
     except BaseException:
@@ -58,6 +62,16 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)  # an interruption may come when both were renamed
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` for a block; after a kill `clear_asides` removes it."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def clear_asides(folder: Path, pattern: str = "**/.*") -> None:
@@ -77,6 +91,15 @@ def clear_asides(folder: Path, pattern: str = "**/.*") -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def clear_asides_of(path: Path) -> None:
+    """The same, of one file or folder that nobody is writing."""
+    clear_asides(path.parent, f".{glob.escape(path.name)}{_MARK}*")
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "is there already; choose another place", str(path))
 
 
 def _umask() -> int:

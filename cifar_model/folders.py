@@ -49,6 +49,12 @@ def list_folder(root: Path) -> ListedDataset:
         class_names = _class_folders(root)
         _check_apart([root / name for name in class_names])
         everything = _list_class_folders(root, class_names)
+        alone = np.flatnonzero(np.bincount(everything.labels) < 2)
+        if len(alone):
+            raise InputError(
+                f"{source}: one picture of class {first_few([class_names[i] for i in alone])}; "
+                "expected two or more, one of them for the test set, or train/ and test/"
+            )
         size = max(len(class_names), round(len(everything) * TEST_FRACTION))
         rest, part = stratified_split(everything.labels, size, seed=SPLIT_SEED)
         train, test = everything.take(rest), everything.take(part)

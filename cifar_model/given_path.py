@@ -10,8 +10,11 @@ from cifar_model.errors import InputError
 def given_path(text: str) -> Path:
     """The absolute path that is meant, a `~` in front being a home.
 
-    The shell leaves `--out=~/x` and `folder:~/x` as they are. InputError for nobody's home.
+    The shell leaves `--out=~/x` and `folder:~/x` as they are. InputError for nobody's home, and for
+    no path at all, such as a variable that is not set.
     """
+    if not text:
+        raise InputError("an empty path; expected that of a file or folder")
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:

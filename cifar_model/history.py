@@ -11,6 +11,7 @@ from cifar_model.files import write_whole
 from cifar_model.first_few import first_few
 
 HISTORY = "history.csv"
+STARTUP = "startup.json"  # beside it: seconds from the command to its first step
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ def read_history(path: Path) -> list[EpochRecord]:
             f"{path} can't be used: {wrong}; restore the file, or do without its curves: remove it"
         )
     return records
+
+
+def readable_history(path: Path) -> list[EpochRecord]:
+    """The records that can be read, oldest first, whatever the rest of the file is like."""
+    return _read(path)[0]
 
 
 def mend_history(path: Path, epochs: int, say: Callable[[str], None]) -> list[EpochRecord]:

@@ -11,9 +11,10 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +24,11 @@ from numpy.typing import NDArray
 from cifar_model.dataset import ImageDataset, LabelledImages, check_labels
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture, fit_to_square, rgb_on_white
+from cifar_model.room_for_images import check_room
 
 Decode = Callable[[bytes], Picture]
 OF_FILES = "files:"  # before a fingerprint that is not over pixels
+LARGE = 8192  # bytes of a stored picture; decoding smaller ones, threads wait for each other
 
 
 class Chunk(NamedTuple):
@@ -130,9 +133,11 @@ def picture_decoder(image_size: int) -> Decode:
     """
     from PIL import Image, ImageOps
 
+    # A camera's 100 megapixels are no bomb. What Pillow refuses as one, from 179 on, stays refused.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
     def decode(data: bytes) -> Picture:
-        with warnings.catch_warnings(), Image.open(BytesIO(data)) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(BytesIO(data)) as image:
             upright = ImageOps.exif_transpose(image)
             return fit_to_square(rgb_on_white(upright), image_size)
 
@@ -163,34 +168,40 @@ def decode_named(data: bytes, decode: Decode, name: str) -> Picture:
         raise InputError(f"{name} can't be read as a picture: {error}") from error
 
 
-def read_pictures(chunk: Chunk, rows: NDArray[np.int64], decode: Decode) -> Iterator[Picture]:
-    """The decoded pictures of these rows; InputError that names the first that can't be read."""
+def read_pictures(
+    chunk: Chunk, rows: NDArray[np.int64], decode: Decode, pool: Executor | None = None
+) -> Iterator[Picture]:
+    """The decoded pictures of these rows; InputError that names the first that can't be read.
+
+    pool: of threads, for pictures that are large enough for it.
+    """
     try:
         encoded = read_encoded(chunk, rows)
     except OSError as error:
         raise InputError(f"{chunk.path} can't be read: {error}") from error
-    for row, data in zip(rows, encoded, strict=True):
-        yield decode_named(data, decode, chunk.name(int(row)))
+    large = sum(map(len, encoded)) > LARGE * len(encoded)
+    each = pool.map if pool and large else map
+    yield from each(decode_named, encoded, repeat(decode), (chunk.name(int(row)) for row in rows))
 
 
 def load_listing(listing: Listing, image_size: int) -> LabelledImages:
-    """All pictures of a listing, decoded into memory."""
+    """All pictures of a listing, decoded into memory; InputError if that has no room for them."""
+    check_room(len(listing), image_size)
     decode = picture_decoder(image_size)
     images = np.empty((len(listing), image_size, image_size, 3), np.uint8)
 
-    def fill(indices: NDArray[np.int64]) -> None:
+    def fill(indices: NDArray[np.int64], pool: Executor | None = None) -> None:
         chunk = listing.chunks[listing.chunk_N[indices[0]]]
-        pictures = read_pictures(chunk, listing.row_N[indices], decode)
+        pictures = read_pictures(chunk, listing.row_N[indices], decode, pool)
         for index, picture in zip(indices, pictures, strict=True):
             images[index] = picture
 
     chunks = listing.by_chunk()
-    if len(chunks) < len(listing):
-        # Many small pictures a chunk: threads would only wait for each other.
-        for indices in chunks:
-            fill(indices)
-    else:
-        with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
+        if len(chunks) < len(listing):
+            for indices in chunks:
+                fill(indices, pool)
+        else:
             for _ in pool.map(fill, chunks):
                 pass
     return LabelledImages(images, listing.labels)

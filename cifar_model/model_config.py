@@ -30,6 +30,7 @@ class ModelConfig:
     metrics: dict[str, float]  # of the last epoch, and `test_*` once evaluated
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""  # what else a reader of the card should know
+    weights_sha256: str = ""  # of model.safetensors; "" in a model of before it was kept
 
     def to_json(self) -> dict[str, Any]:
         """The content of `config.json`."""
@@ -51,6 +52,7 @@ class ModelConfig:
             "metrics": self.metrics,
             "versions": self.versions,
             "note": self.note,
+            "weights_sha256": self.weights_sha256,
         }
 
 
@@ -82,6 +84,7 @@ def read_config(folder: Path) -> ModelConfig:
             metrics={str(k): float(v) for k, v in values["metrics"].items()},
             versions=dict(values["versions"]),
             note=str(values.get("note", "")),
+            weights_sha256=str(values.get("weights_sha256", "")),
         )
     except InputError:
         raise

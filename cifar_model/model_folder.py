@@ -21,7 +21,7 @@ from cifar_model.files import new_folder, write_whole
 from cifar_model.history import HISTORY
 from cifar_model.model_card import model_card
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
-from cifar_model.weights import WEIGHTS, read_weights
+from cifar_model.weights import WEIGHTS, digest_of_weights, read_weights
 
 if TYPE_CHECKING:
     from cifar_model.resnet9 import ResNet9
@@ -43,14 +43,15 @@ def export_model(
     from safetensors.torch import save
 
     versions = {name: version(name) for name in _PACKAGES}
-    config = replace(config, versions=versions)
     state = {
         # Norms and biases are small and some have a wide range: only filters are halved.
         name: (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
+    weights = save(state, metadata={"format": "pt"})
+    config = replace(config, versions=versions, weights_sha256=digest_of_weights(weights))
     with new_folder(folder) as aside:
-        write_whole(aside / WEIGHTS, save(state, metadata={"format": "pt"}))
+        write_whole(aside / WEIGHTS, weights)
         write_whole(aside / HISTORY, history)
         _write_texts(aside, config)
 
@@ -67,7 +68,7 @@ def load_model(folder: Path) -> tuple[ResNet9, ModelConfig]:
     Raises InputError, one line, when a file is missing, damaged or doesn't fit the others.
     """
     config = read_config(folder)
-    tensors = read_weights(folder, len(config.class_names))
+    tensors = read_weights(folder, config)
     import torch
 
     from cifar_model.resnet9 import ResNet9
@@ -78,6 +79,7 @@ def load_model(folder: Path) -> tuple[ResNet9, ModelConfig]:
 
 
 def _write_texts(folder: Path, config: ModelConfig) -> None:
+    # The config comes last: it says that all is there.
+    write_whole(folder / CARD, model_card(config.to_json()).encode())
     text = json.dumps(config.to_json(), indent=2) + "\n"
     write_whole(folder / CONFIG, text.encode())
-    write_whole(folder / CARD, model_card(config.to_json()).encode())

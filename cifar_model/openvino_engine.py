@@ -41,7 +41,7 @@ class OpenVinoEngine:
         threads: int | None = None,
         int8: bool = False,
     ) -> None:
-        tensors = read_weights(folder, len(config.class_names))
+        tensors = read_weights(folder, config)
         # Latency: one batch at a time on all threads; the batches are gathered elsewhere.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:

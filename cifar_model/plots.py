@@ -57,8 +57,9 @@ def _write_counts(
     axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], class_names: Sequence[str]
 ) -> None:
     ticks = range(len(class_names))
-    axes.set_xticks(ticks, class_names, rotation=45, ha="right")
-    axes.set_yticks(ticks, class_names)
+    names = [_plain(name) for name in class_names]
+    axes.set_xticks(ticks, names, rotation=45, ha="right")
+    axes.set_yticks(ticks, names)
     for row in ticks:
         for column in ticks:
             if counts[row, column]:
@@ -83,8 +84,8 @@ def misclassified_grid(
         if position < shown:
             axes.imshow(images[position], interpolation="nearest")
             axes.set_title(
-                f"{predicted_names[position]} {confidence[position]:.0%}\n"
-                f"is {true_names[position]}",
+                f"{_plain(predicted_names[position])} {confidence[position]:.0%}\n"
+                f"is {_plain(true_names[position])}",
                 fontsize=9,
             )
     title = f"{shown} of {len(images)} misclassified images, the most confident first"
@@ -198,6 +199,11 @@ def _heights(column: Sequence[Any]) -> list[float]:
         numbers = np.log(numbers)
     span = np.ptp(numbers) if len(numbers) else 0.0
     return [0.5] * len(numbers) if span == 0 else list((numbers - numbers.min()) / span)
+
+
+def _plain(name: str) -> str:
+    """A name as it is: Matplotlib takes what is between two dollars for a formula."""
+    return name.replace("$", r"\$")
 
 
 def _figure(

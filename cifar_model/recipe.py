@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 from cifar_model.errors import InputError
+from cifar_model.field_types import check_types
 from cifar_model.given_path import given_path
 
 Optimizer = Literal["adam", "sgd", "muon"]
@@ -61,15 +61,15 @@ class Recipe:
     low_resolution_share: float = 0.0  # of the epochs, rounded down to whole ones
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), hints[field.name])
+        check_types(self, "recipe")
         _check(self.epochs >= 1, "epochs", self.epochs, "a whole number from 1")
         _check(self.batch_size >= 2, "batch_size", self.batch_size, "a whole number from 2")
         _check(self.peak_lr > 0, "peak_lr", self.peak_lr, "a positive number")
         _check(self.auxiliary_lr > 0, "auxiliary_lr", self.auxiliary_lr, "a positive number")
         _check(self.bias_lr_factor > 0, "bias_lr_factor", self.bias_lr_factor, "a positive number")
         _check(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        if self.optimizer == "sgd" and self.nesterov:
+            _check(self.momentum > 0, "momentum", self.momentum, "above 0 with nesterov")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         _check(0 < self.warmup_fraction < 1, "warmup_fraction", self.warmup_fraction, "in (0, 1)")
@@ -226,21 +226,9 @@ def default_recipe(data: str) -> Recipe:
 
 def recipe_for(data: str, asked: str | None) -> Recipe:
     """The recipe that was asked for, by name or path; the data's default if none was."""
-    return load_recipe(asked) if asked else default_recipe(data)
+    return default_recipe(data) if asked is None else load_recipe(asked)
 
 
 def _check(holds: bool, field: str, value: object, expected: str) -> None:
     if not holds:
         raise InputError(f"recipe: {field} is {value!r}, expected {expected}")
-
-
-def _check_type(field: str, value: object, hint: Any) -> None:
-    choices = get_args(hint)
-    if choices:
-        _check(value in choices, field, value, "one of " + ", ".join(choices))
-    elif hint is float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        _check(is_number and math.isfinite(value), field, value, "a finite number")  # type: ignore[arg-type]
-    else:
-        is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-        _check(is_right, field, value, f"of type {hint.__name__}")

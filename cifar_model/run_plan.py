@@ -13,7 +13,6 @@ from cifar_model.recipe import Recipe
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "32-true", "bf16-mixed")
 SEEDS = range(2**32)  # what NumPy and Lightning take
-EVALUATION_BATCH = 1024  # images a validation step, over all workers
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ class Sweep:
     def lr(self, step: int) -> float:
         """The rate of a step, from 0."""
         return float(self.min_lr * (self.max_lr / self.min_lr) ** (step / (self.steps - 1)))
+
+
+def validation_batch(recipe: Recipe) -> int:
+    """Images a validation step, over all workers: no more than a training step has room for."""
+    return min(1024, recipe.batch_size)
 
 
 def check_seed(seed: int) -> None:

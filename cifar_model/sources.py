@@ -32,6 +32,7 @@ from cifar_model.framing import fit_to_square
 from cifar_model.given_path import given_path
 from cifar_model.listing import ListedDataset, load_listed, load_listing
 from cifar_model.parquet_files import holds_parquet, list_parquet
+from cifar_model.room_for_images import check_room
 
 SOURCES = "cifar10, digits, folder:PATH or parquet:PATH"
 
@@ -50,7 +51,7 @@ def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:
     elif spec == "digits":
         dataset = load_digits(image_size)
     else:
-        hint = f"; did you mean folder:{spec}?" if given_path(spec).is_dir() else ""
+        hint = f"; did you mean folder:{spec}?" if spec and given_path(spec).is_dir() else ""
         raise InputError(f"--data {spec!r}: expected {SOURCES}{hint}")
     return check_dataset(dataset)
 
@@ -147,4 +148,5 @@ def load_digits(image_size: int = 32) -> ImageDataset:
 def _resize_all(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if images.shape[1:3] == (size, size):
         return images
+    check_room(len(images), size)
     return np.stack([fit_to_square(image, size) for image in images])

@@ -5,6 +5,7 @@ Shape letters: K classes.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
+from cifar_model.model_config import ModelConfig
 
 WEIGHTS = "model.safetensors"
 # Name of each conv block in the network -> channels in, channels out.
@@ -47,29 +49,40 @@ def tensor_shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
     return {**shapes, "linear.weight": (num_classes, 512), "linear.bias": (num_classes,)}
 
 
-def read_weights(folder: Path, num_classes: int) -> dict[str, NDArray[Any]]:
+def digest_of_weights(content: bytes) -> str:
+    """What config.json says of model.safetensors: SHA-256, for the format has no checksum."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_weights(folder: Path, config: ModelConfig) -> dict[str, NDArray[Any]]:
     """Name -> tensor; those stored in half precision come back as float32.
 
-    Raises InputError, one line, when the file is missing, damaged or of another network.
+    Raises InputError, one line, when the file is missing, damaged or not the config's.
     """
     # Reads a header of JSON and plain numbers; nothing in it can run.
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     path = folder / WEIGHTS
     if not path.is_file():
         raise InputError(f"model {folder}: no {WEIGHTS}")
     try:
-        tensors = load_file(path)
+        content = path.read_bytes()
+        tensors = load(content)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"model {folder}: {WEIGHTS} is damaged: {error}") from error
-    expected = tensor_shapes(num_classes)
+    expected = tensor_shapes(len(config.class_names))
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != found:
         wrong = sorted({name for name, _ in expected.items() ^ found.items()})[0]
         raise InputError(
             f"model {folder}: {WEIGHTS} does not fit config.json: {wrong} is "
             f"{found.get(wrong, 'missing')}, expected {expected.get(wrong, 'no such tensor')}"
+        )
+    if config.weights_sha256 and digest_of_weights(content) != config.weights_sha256:
+        raise InputError(
+            f"model {folder}: {WEIGHTS} is not the one that was exported: its SHA-256 is not that "
+            "in config.json; copy or export the model again"
         )
     return {
         name: tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor

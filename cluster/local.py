@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             up(options.port, options.dashboard_port, options.cpus, options.gpus)
         else:
             down()
-    except RuntimeError as error:
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         sys.exit(f"cluster.local: {error}")
 
 

@@ -8,17 +8,17 @@ The test set has to fit in memory; training images that lie in files of their ow
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 
 from cifar_model.dataset import TestSet
 from cifar_model.errors import InputError, one_line_errors
-from cifar_model.files import clear_asides
+from cifar_model.files import clear_asides_of
 from cifar_model.first_few import first_few
 from cifar_model.given_path import given_path
 from cifar_model.history import HISTORY, read_history
@@ -28,6 +28,7 @@ from cifar_model.model_folder import REPORT, update_metrics
 from cifar_model.sources import SOURCES, list_source, load_test_set
 from cifar_model.weights import WEIGHTS
 from jobs import storage
+from jobs.run_folder import held
 
 REPORT_FILE = "report.json"
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"--out {options.out}: expected a folder; without --out the report of a model at a "
                 "URI goes there"
             )
-        out = given_path(options.out) if options.out else None
+        out = None if options.out is None else given_path(options.out)
         if storage.is_uri(options.model):
             print(run_at(options.model, options.data, out, overwrite=options.overwrite))
         else:
@@ -73,7 +74,7 @@ def run_at(uri: str, data: str | None, out: Path | None, *, overwrite: bool) -> 
         storage.pull(uri, model)
         if not (model / CONFIG).is_file():
             raise InputError(f"--model {uri}: no model there (no {CONFIG})")
-        if out is None and (model / REPORT).exists() and not overwrite:
+        if out is None and has_report(model) and not overwrite:
             raise InputError(
                 f"{storage.join(uri, REPORT)} exists; add --overwrite to replace it, or choose "
                 "another --out"
@@ -89,16 +90,24 @@ def run_at(uri: str, data: str | None, out: Path | None, *, overwrite: bool) -> 
 def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> Path:
     """Evaluate and write; returns the report folder.
 
-    Clears away what one that was killed has left: two at a time must not write the same report.
+    Clears away what one that was killed has left.
     """
-    config = read_config(model)
+    read_config(model)
     folder = out or model / REPORT
     if not os.access(_first_existing(folder), os.W_OK):
         raise InputError(f"can't write to {folder}; choose another place with --out")
-    clear_asides(folder.parent, f".{glob.escape(folder.name)}.*" if out else "**/.*")
-    if folder.exists() and not overwrite:
+    with nullcontext() if out else held(model):
+        return _evaluate(model, data, out, overwrite=overwrite)
+
+
+def _evaluate(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> Path:
+    config = read_config(model)
+    folder = out or model / REPORT
+    if out:
+        clear_asides_of(out)
+    if (folder.exists() if out else has_report(model)) and not overwrite:
         raise InputError(f"{folder} exists; add --overwrite to replace it, or choose another --out")
-    if out and out.exists() and not is_report(out):
+    if folder.exists() and not is_report(folder):
         raise InputError(f"{folder} is there and no report; choose another --out")
     history = read_history(model / HISTORY)
     spec = data or config.data.source
@@ -118,7 +127,8 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
     with tqdm(total=len(dataset.test), unit="image", desc=f"evaluating {config.name}") as bar:
         evaluation = evaluate(predictor, dataset.test, progress=bar.update)
     about = {"model": config.name, "data": spec, "fingerprint": fingerprint}
-    write_report(folder, evaluation, dataset.test, history, about, replace=overwrite)
+    replace = overwrite or out is None
+    write_report(folder, evaluation, dataset.test, history, about, replace=replace)
     if out is None:
         metrics = {"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss}
         if evaluation.flip_accuracy is not None:
@@ -136,6 +146,11 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
         f"{summary['misclassified']:,} misclassified"
     )
     return folder
+
+
+def has_report(model: Path) -> bool:
+    """Whether the model was evaluated to the end: its config learns of the report last."""
+    return (model / REPORT).exists() and "test_accuracy" in read_config(model).metrics
 
 
 def is_report(path: Path) -> bool:
@@ -179,7 +194,7 @@ def check_test_set(config: ModelConfig, source: str, fingerprint: str) -> None:
 
 
 def _first_existing(path: Path) -> Path:
-    return next(parent for parent in path.parents if parent.exists())
+    return next((parent for parent in path.parents if parent.exists()), path)
 
 
 if __name__ == "__main__":

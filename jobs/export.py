@@ -13,6 +13,7 @@ from pathlib import Path
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.files import clear_asides_of
 from cifar_model.given_path import given_path
 from cifar_model.run_plan import RunPlan
 from jobs.run_folder import MODEL
@@ -40,6 +41,7 @@ def shrink(model: Path, out: Path, name: str | None = None, note: str | None = N
     from cifar_model.history import HISTORY
     from cifar_model.model_folder import export_model, load_model
 
+    clear_asides_of(out)
     if out.exists():
         raise InputError(f"{out} exists; choose another --out")
     network, config = load_model(model)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cifar_model.checkpoints import newest_whole_here
 from cifar_model.dataset import TrainingData
+from cifar_model.history import STARTUP
 from cifar_model.run_plan import RunPlan
 from jobs.stages import Stages
 
@@ -15,6 +16,7 @@ def fit_in_process(
 ) -> None:
     """Train, from the run's last whole checkpoint on if it has one."""
     latest = newest_whole_here(folder, stages.say)
+    (folder / STARTUP).unlink(missing_ok=True)  # of the command before
     stages.say("Importing PyTorch and Lightning")
     from cifar_model.checkpoint_io import CheckpointEachEpoch
     from cifar_model.training import Placement, build_trainer, fit, quiet_lightning

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from cifar_model.batch_plan import check_share
 from cifar_model.cores import usable_cores
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
-from cifar_model.files import write_whole
+from cifar_model.files import scratch_folder, write_whole
 from cifar_model.given_path import given_path
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
@@ -31,6 +30,7 @@ from jobs.ray_training import (
     started_ray,
     torch_trainer,
 )
+from jobs.run_folder import held
 from jobs.stages import Stages
 from jobs.worker_layout import WorkerLayout
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--data", default="digits", help=f"{SOURCES} (default: digits)")
     names = f"{', '.join(sorted(RECIPES))}, or a JSON file"
     add("--recipe", help=f"{names} (default: {DEFAULT_RECIPE})")
-    add("--train-limit", type=int, help="use so many training images, a stratified draw")
+    add("--train-limit", type=int, help="use so many training images, a stratified draw by --seed")
     add("--image-size", type=int, default=32, help="side in pixels, a multiple of 8 (default: 32)")
     add("--seed", type=int, default=0, help="of initialisation, order, augmentation (default: 0)")
     add("--precision", choices=PRECISIONS, default="auto", help="as for jobs.train")
@@ -74,8 +74,7 @@ def run(options: argparse.Namespace) -> Path:
     """The whole job; returns the folder of its files."""
     stages = Stages(time.time())
     out = given_path(options.out)
-    if (out / RESULT).exists():
-        raise InputError(f"{out / RESULT} exists; choose another --out")
+    check_new(out)
     sweep = Sweep(options.min_lr, options.max_lr, options.steps)
     layout = WorkerLayout(options.workers, options.cpus_per_worker, options.gpus_per_worker)
     layout.check()
@@ -88,13 +87,30 @@ def run(options: argparse.Namespace) -> Path:
     plan = RunPlan(recipe, len(dataset.class_names), options.seed, options.precision)
     data = split_for_training(dataset)
     check_share(len(data.train), recipe.batch_size, max(1, layout.workers), "training images")
-    with interruptible("jobs.lr_find"):
+    claim(out)
+    with interruptible("jobs.lr_find"), held(out):
+        check_new(out)  # another command may have written there while the data were read
         found = find(plan, data, sweep, layout, out, stages)
-    write(out, {"data": options.data, "recipe": recipe.name, "seed": options.seed, **found})
+        write(out, {"data": options.data, "recipe": recipe.name, "seed": options.seed, **found})
     if found["problem"]:
         raise InputError(f"no learning rate suggested: {found['problem']} (see {out / PLOT})")
     print(f"Suggested learning rate: {found['suggestion']:.3g}")
     return out
+
+
+def check_new(out: Path) -> None:
+    """InputError if a range test has written there."""
+    if (out / RESULT).exists():
+        raise InputError(f"{out / RESULT} exists; choose another --out")
+
+
+def claim(out: Path) -> None:
+    """Make the folder; InputError if it can't be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()  # a folder that is there may be read-only
+    except OSError as error:
+        raise InputError(f"--out: can't write to {out}: {error}") from error
 
 
 def find(
@@ -109,11 +125,6 @@ def find(
 
     out: a folder that every worker can reach.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()  # a folder that is there may be read-only
-    except OSError as error:
-        raise InputError(f"--out: can't write to {out}: {error}") from error
     if layout.workers == 0:
         stages.say(f"Sweeping {sweep.steps} rates from {sweep.min_lr:g} to {sweep.max_lr:g}")
         from cifar_model.lr_finder import range_test
@@ -143,14 +154,11 @@ def find_on_ray(
 
     if isinstance(data, TrainingData):
         data = ray.put(data)
-    aside = out / f".range-test-{time.time_ns()}"
-    task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
-    try:
+    with scratch_folder(out / "range-test") as aside:
+        task = WorkerTask(plan, data, aside, cpus, time.time(), sweep)
         with readable_failure("range test", "when the cause is gone, try again"):
             result = torch_trainer(sweep_worker, task, WorkerLayout(workers), gpus).fit()
         return result.return_value  # of the first worker
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def sweep_worker(config: dict[str, WorkerTask]) -> dict[str, Any]:

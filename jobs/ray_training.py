@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, TrainingDiverged
 from cifar_model.files import clear_asides, write_whole
+from cifar_model.history import STARTUP
 from cifar_model.kept_memory import kept_memory
 from cifar_model.run_plan import RunPlan, Sweep
 from jobs import storage
@@ -106,7 +107,7 @@ def fit_workers(
     """
     diverged = task.run_folder / DIVERGED
     # Ray Train would refuse to start on a record that is half-written, or at odds with the files.
-    for name in (DIVERGED, SNAPSHOT):
+    for name in (STARTUP, DIVERGED, SNAPSHOT):
         (task.run_folder / name).unlink(missing_ok=True)
         if task.uri:
             storage.delete(storage.join(task.uri, name))

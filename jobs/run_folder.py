@@ -26,14 +26,16 @@ from typing import Any
 
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
-from cifar_model.files import clear_asides, write_whole
+from cifar_model.field_types import check_types
+from cifar_model.files import clear_asides, clear_asides_of, write_whole
 from cifar_model.given_path import given_path
+from cifar_model.history import STARTUP
 from cifar_model.model_config import CONFIG
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
 
-STARTUP, DIVERGED = "startup.json", "diverged.txt"
+DIVERGED = "diverged.txt"
 # What file systems without locks say, such as some NFS and Lustre mounts.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 RUN, MODEL, HELD = "run.json", "model", ".held"
@@ -110,21 +112,25 @@ def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
         raise InputError(f"--storage: can't write to {folder}: {error}") from error
 
 
-def check_free(folder: Path, what: str, runs: int = 1) -> None:
-    """InputError if the folder's disk has no room for the files of so many runs."""
+def check_free(
+    folder: Path, what: str, runs: int = 1, *, remedy: str = "or choose another --storage"
+) -> None:
+    """InputError if the folder's disk has no room for the files of so many runs.
+
+    remedy: what to do when some has been freed.
+    """
     free, needed = shutil.disk_usage(folder).free, runs * NEEDED_BYTES
     if free < needed:
         raise InputError(
             f"--storage: {free / 2**20:.0f} MiB free in {folder}, {what} needs "
-            f"{needed / 2**20:.0f} MiB for checkpoints and models; free some, or choose another "
-            "--storage"
+            f"{needed / 2**20:.0f} MiB for checkpoints and models; free some, {remedy}"
         )
 
 
 def clear_unbegun(folder: Path, request: str) -> None:
     """Remove what is left of a request where nobody has got further than to write that file."""
     if folder.is_dir() and not (folder / request).exists():
-        clear_asides(folder, f".{request}.*")
+        clear_asides_of(folder / request)
 
 
 def check_data(what: str, data: str, fingerprint: str, begun_on: str) -> None:
@@ -160,9 +166,10 @@ def resume(folder: Path) -> tuple[RunRequest, str]:
             "--resume it begins"
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
         fingerprint = str(values.pop("fingerprint"))
         request = RunRequest(**{**values, "recipe": from_json(values["recipe"])})
+        check_types(request, f"--resume: {path}")
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -197,7 +204,7 @@ def _first_difference(own: Recipe, other: Recipe) -> tuple[str, Any, Any]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other commands from this run; InputError if one is at work on it.
+    """Keep other commands from this folder; InputError if one is at work on it.
 
     Removes what a killed one has left half-written.
     The hold ends with the process, however that ends. It reaches as far as file locks do.
@@ -208,14 +215,16 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"run {folder.name!r} is being worked on by another command; wait for it or stop it"
+                f"{folder} is being worked on by another command; wait for it or stop it"
             ) from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
         clear_asides(folder)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def epochs_done(folder: Path) -> int:

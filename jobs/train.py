@@ -21,7 +21,7 @@ from cifar_model.dataset import ImageDataset, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
-from cifar_model.run_plan import EVALUATION_BATCH, PRECISIONS, RunPlan, check_seed
+from cifar_model.run_plan import PRECISIONS, RunPlan, check_seed, validation_batch
 from cifar_model.sources import SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
@@ -69,9 +69,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--batch-size",
         type=int,
         help="images a step over all workers; learning rates follow by the rule in "
-        "cifar_model/batch_scaling.py (default: the recipe's)",
+        "cifar_model/batch_scaling.py; an epoch's last step may have half as many more (default: "
+        "the recipe's)",
     )
-    add("--train-limit", type=int, help="use so many training images, a stratified draw")
+    add("--train-limit", type=int, help="use so many training images, a stratified draw by --seed")
     add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
     add("--seed", type=int, help="of initialisation, order and augmentation (default: 0)")
     add(
@@ -162,7 +163,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     )
     batch_size, workers = request.recipe.batch_size, max(1, layout.workers)
     check_share(len(data.train), batch_size, workers, "training images")
-    check_share(len(data.val), EVALUATION_BATCH, workers, "validation images")
+    check_share(len(data.val), validation_batch(request.recipe), workers, "validation images")
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
         if uri:
@@ -263,7 +264,9 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         sync_norms=options.sync_norms,
         stream=options.stream,
     )
-    name = options.name or runs.default_name(request.data.partition(":")[0], recipe.name)
+    name = options.name
+    if name is None:
+        name = runs.default_name(request.data.partition(":")[0], recipe.name)
     folder = _reach(options.storage, name, in_process=in_process)
     runs.check_new(folder)  # before the data is read
     return request, folder, None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,23 +19,22 @@ from typing import Any
 from cifar_model.batch_plan import check_share
 from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
-from cifar_model.history import HISTORY, read_history
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
 from cifar_model.sources import SOURCES, load_source
 from jobs import lr_find
 from jobs.connection import is_local, ray_cluster
 from jobs.interruption import interruptible, layout_words
-from jobs.ray_training import MAX_FAILURES
-from jobs.run_folder import check_data, held
-from jobs.search_space import LR, Dimension, band, centre, check_dimensions, parse_dimension
+from jobs.run_folder import check_data, check_free, held
+from jobs.search_space import LR, Dimension, band, check_dimensions, parse_dimension
 from jobs.stages import Stages
-from jobs.tune_report import REPORT, Trial, write_report
+from jobs.tune_report import REPORT, Trial, best_of, write_report
 from jobs.tune_request import Search, begin, check_unfinished, settle, write_request
-from jobs.tune_trial import TrialPlan, run_trial
+from jobs.tune_search import search_on_tune
+from jobs.tune_trial import TrialPlan, has_diverged
 from jobs.worker_layout import WorkerLayout, room
 
-TRIALS, EXPERIMENT = "trials", "tune"
+TRIALS = "trials"
 # Read by Tune when it starts: a killed search must know of each trial that had begun.
 TUNE_SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",
@@ -70,7 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--trials", type=int, help="how many (default: 12)")
     add("--epochs", type=int, help="of a trial that is not stopped (default: the recipe's)")
-    add("--train-limit", type=int, help="use so many training images, a stratified draw")
+    add("--train-limit", type=int, help="use so many training images, a stratified draw by --seed")
     add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
     add("--seed", type=int, help="of training and of the search (default: 0)")
     add("--precision", choices=PRECISIONS, help="as for jobs.train (default: auto)")
@@ -124,7 +122,10 @@ def run(options: argparse.Namespace) -> Path:
         check_data("search", search.data, fingerprint, search.fingerprint)
     search = replace(search, fingerprint=fingerprint)
     data = split_for_training(dataset)
-    check_share(len(data.train), search.recipe.batch_size, layout.workers, "training images")
+    sizes = [size for part in others if part.field == "batch_size" for size in part.ends()]
+    for size in (search.recipe.batch_size, *sizes):
+        check_share(len(data.train), size, layout.workers, "training images")
+        check_share(len(data.val), size, layout.workers, "validation images")
     classes = len(dataset.class_names)
     if not options.resume:
         begin(folder, search)
@@ -166,8 +167,28 @@ def run(options: argparse.Namespace) -> Path:
                 f"learning rates from {lo:.3g} to {hi:.3g}; tensorboard --logdir {folder / TRIALS}"
             )
             trials = search_on_tune(search, dimensions, trial_plan, ref, concurrent, folder)
+        check_final(folder, trials)
         write_report(folder / REPORT, trials, search.recipe, search.lr)
     return folder / REPORT
+
+
+def check_final(folder: Path, trials: Sequence[Trial]) -> None:
+    """InputError if trials failed for something that may pass, which leaves the search unfinished.
+
+    A trial that fails by itself does not keep the others from their report.
+    """
+    failed = [
+        t for t in trials if t.failure is not None and not has_diverged(folder / TRIALS / t.id)
+    ]
+    if not failed:
+        return
+    if best_of(trials) is None:
+        reasons = sorted({str(trial.failure) for trial in failed})
+        raise InputError(
+            f"{len(failed)} of {len(trials)} trials failed, and none reached its last epoch: "
+            f"{'; '.join(reasons)}; when the cause is gone, go on with --resume"
+        )
+    check_free(folder, "a trial", remedy="then go on with --resume")
 
 
 def lr_dimension(search: Search) -> Dimension:
@@ -188,8 +209,12 @@ def share(
     """
     cpus, gpus = replace(layout, cpus_each=layout.cpus_each or 1).resources(nodes)
     fit = max(1, room(nodes, cpus, gpus) // layout.workers)
-    concurrent = search.concurrent or fit
-    return min(concurrent, search.trials, fit if is_local() else concurrent), cpus, gpus
+    wanted = min(search.concurrent or fit, search.trials)
+    if gpus and layout.cpus_each is None:
+        # GPUs decide how many trials fit; the cores are there to feed them.
+        workers = min(wanted, fit) * layout.workers
+        cpus, gpus = replace(layout, workers=workers).resources(nodes)
+    return min(wanted, fit) if is_local() else wanted, cpus, gpus
 
 
 def find_lr(plan: RunPlan, data: Any, workers: int, cpus: int, gpus: float, folder: Path) -> float:
@@ -201,83 +226,6 @@ def find_lr(plan: RunPlan, data: Any, workers: int, cpus: int, gpus: float, fold
             f"no learning rate found: {found['problem']}; give one with --lr, and another --name"
         )
     return float(found["suggestion"])
-
-
-def search_on_tune(
-    search: Search,
-    dimensions: Sequence[Dimension],
-    plan: TrialPlan,
-    data: Any,
-    concurrent: int,
-    folder: Path,
-) -> list[Trial]:
-    """Run all trials that have not ended yet; returns what became of each."""
-    import optuna
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
-
-    from jobs.trial_table import TrialTable
-    from jobs.tune_record import KeepRecord, put_back
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Tune counts the reports of a trial from 1 again when it goes on after a kill.
-    warnings.filterwarnings("ignore", "The reported value is ignored because this `step`")
-    # A trial's driver only waits for its workers; with a share of a core for each driver, the last
-    # worker would find none whole. Something Tune must be told, so it is a little memory.
-    trainable = tune.with_resources(
-        tune.with_parameters(run_trial, plan=plan, data=[data]), {"CPU": 0, "memory": 1 << 20}
-    )
-    epochs = search.recipe.epochs
-    experiment = folder / EXPERIMENT
-    if put_back(experiment):
-        tuner = tune.Tuner.restore(str(experiment), trainable)
-    else:
-        tuner = tune.Tuner(
-            trainable,
-            param_space={dimension.field: dimension.domain() for dimension in dimensions},
-            tune_config=tune.TuneConfig(
-                metric="val_accuracy",
-                mode="max",
-                num_samples=search.trials,
-                max_concurrent_trials=concurrent,
-                search_alg=OptunaSearch(
-                    points_to_evaluate=[first_point(search, dimensions)], seed=search.seed
-                ),
-                # Epochs count from 0, so a trial never reaches `epochs` and ends by itself.
-                scheduler=ASHAScheduler(
-                    time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 3)
-                ),
-            ),
-            run_config=tune.RunConfig(
-                name=EXPERIMENT,
-                storage_path=str(folder),
-                verbose=0,
-                # Of a trial's own process; failures of its workers are dealt with there.
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                callbacks=[TrialTable(epochs, search.trials, concurrent), KeepRecord()],
-            ),
-        )
-    results = tuner.fit()
-    # A result's own `config` is that of the trial's last report: none if the trial failed before
-    # one and the search was resumed since.
-    trials = results._experiment_analysis.trials
-    return [
-        Trial(
-            id=trial.trial_id,
-            values=trial.config,
-            history=read_history(plan.folder / trial.trial_id / HISTORY),
-            failure=" ".join(str(result.error).split()[-60:]) if result.error else None,
-            epochs=epochs,
-        )
-        for trial, result in zip(trials, results, strict=True)
-    ]
-
-
-def first_point(search: Search, dimensions: Sequence[Dimension]) -> dict[str, Any]:
-    """The first trial: the found learning rate, and the recipe's own values."""
-    base = search.recipe if search.lr is None else replace(search.recipe, peak_lr=search.lr)
-    return centre(base, dimensions)
 
 
 if __name__ == "__main__":

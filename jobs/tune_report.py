@@ -37,11 +37,16 @@ class Trial:
     epochs: int  # the budget
 
     @property
+    def trained(self) -> int:
+        """How many epochs it got through, whether or not each is on record."""
+        return self.history[-1].epoch + 1 if self.history else 0
+
+    @property
     def status(self) -> str:
         """ended, stopped early, or failed"""
         if self.failure is not None:
             return "failed"
-        return "ended" if len(self.history) == self.epochs else "stopped early"
+        return "ended" if self.trained == self.epochs else "stopped early"
 
     def row(self) -> dict[str, Any]:
         """Its line in trials.csv."""
@@ -50,7 +55,7 @@ class Trial:
             "trial": self.id,
             "status": self.status,
             **self.values,
-            "epochs": len(self.history),
+            "epochs": self.trained,
             "val_accuracy": last and last.val_accuracy,
             "val_loss": last and last.val_loss,
             "train_accuracy": last and last.train_accuracy,

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import InputError
+from cifar_model.field_types import check_types
 from cifar_model.files import write_whole
+from cifar_model.given_path import given_path
 from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
@@ -65,7 +67,9 @@ def settle(options: argparse.Namespace) -> tuple[Search, Path]:
     search = Search(recipe, **given)
     if search.lr and search.lr_band:
         raise InputError("--lr and --lr-band: give one of them")
-    name = options.name or default_name("tune", search.data.partition(":")[0], recipe.name)
+    name = options.name
+    if name is None:
+        name = default_name("tune", search.data.partition(":")[0], recipe.name)
     return search, run_folder(options.storage, name)
 
 
@@ -84,8 +88,8 @@ def given_options(options: argparse.Namespace) -> dict[str, Any]:
         "image_size": options.image_size,
         "train_limit": options.train_limit,
         "trials": options.trials,
-        "lr": given_lr(options.lr) if options.lr else None,
-        "lr_band": given_band(options.lr_band) if options.lr_band else None,
+        "lr": given_lr(options.lr) if options.lr is not None else None,
+        "lr_band": given_band(options.lr_band) if options.lr_band is not None else None,
         "decades": options.lr_decades,
         "dimensions": tuple(options.search) or None,
         "seed": options.seed,
@@ -126,12 +130,12 @@ def given_lr(text: str) -> float:
         value = float(text)
     except ValueError:
         try:
-            found = json.loads(Path(text).read_text(encoding="utf-8"))["suggestion"]
+            found = json.loads(given_path(text).read_text(encoding="utf-8"))["suggestion"]
+            value = math.nan if found is None else float(found)
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"--lr {text}: neither a number nor an {lr_find.RESULT}") from None
         if found is None:
             raise InputError(f"--lr {text}: that range test suggested none") from None
-        value = float(found)
     if not 0 < value < math.inf:
         raise InputError(f"--lr {text}: expected a positive number")
     return value
@@ -189,7 +193,7 @@ def read_request(folder: Path) -> Search:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         band_given = values["lr_band"]
-        return Search(
+        search = Search(
             **{
                 **values,
                 "recipe": from_json(values["recipe"]),
@@ -197,6 +201,8 @@ def read_request(folder: Path) -> Search:
                 "dimensions": tuple(values["dimensions"]),
             }
         )
+        check_types(search, f"--resume: {path}")
+        return search
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:

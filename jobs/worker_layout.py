@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,7 @@ class WorkerLayout:
             )
         if self.cpus_each is not None and self.cpus_each < 1:
             raise InputError(f"--cpus-per-worker {self.cpus_each}: expected 1 or more")
-        if self.gpus_each is not None and self.gpus_each < 0:
+        if self.gpus_each is not None and not 0 <= self.gpus_each < math.inf:
             raise InputError(f"--gpus-per-worker {self.gpus_each:g}: expected 0 or more")
         if self.gpus_each is not None and 0 < self.gpus_each < 1 < self.workers:
             raise InputError(

@@ -135,7 +135,7 @@ def check_model(folder: Path) -> str:
     from cifar_model.model_config import read_config
     from cifar_model.weights import read_weights
 
-    read_weights(folder, len(read_config(folder).class_names))
+    read_weights(folder, read_config(folder))
     return str(folder.absolute())
 
 

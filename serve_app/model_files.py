@@ -54,7 +54,7 @@ class ModelFiles:
         try:
             config = read_config(folder)
             check_same(self._catalog, name, config)
-            read_weights(folder, len(config.class_names))
+            read_weights(folder, config)
         except (InputError, OSError) as error:
             LOG.warning("%s", error)
             return False

@@ -87,7 +87,9 @@ def test_a_negative_scale_after_a_max_pool_is_not_folded(tmp_path, engine, atol)
     network.layer1[2].weight.data[::3] *= -1
     export_model(tmp_path / "model", network, config, b"")
     expected = TorchEngine(network, config.normalisation)(SQUARES).logits_BK
-    found = load_engine(tmp_path / "model", config, engine)(SQUARES).logits_BK
+    found = load_engine(tmp_path / "model", read_config(tmp_path / "model"), engine)(
+        SQUARES
+    ).logits_BK
     np.testing.assert_allclose(found, expected, atol=atol)
 
 
@@ -100,7 +102,9 @@ def test_channels_of_zeros_stay_finite(tmp_path, engine):
     norm.weight.data[:], norm.bias.data[:] = 0, -1
     export_model(tmp_path / "model", network, config, b"")
     expected = TorchEngine(network, config.normalisation)(SQUARES).logits_BK
-    found = load_engine(tmp_path / "model", config, engine)(SQUARES).logits_BK
+    found = load_engine(tmp_path / "model", read_config(tmp_path / "model"), engine)(
+        SQUARES
+    ).logits_BK
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 

@@ -14,9 +14,10 @@ from cifar_model.errors import InputError, one_line_errors
         (InputError("a value\nis wrong"), "jobs.x: a value is wrong"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device; free some"),
         (PermissionError(errno.EACCES, "denied", "a/file"), "jobs.x: a/file: denied"),
+        (MemoryError(), "jobs.x: not enough memory; free some"),
     ],
 )
-def test_bad_input_a_full_disk_and_a_file_that_can_not_be_used_are_one_line(capsys, error, words):
+def test_what_a_person_can_mend_is_one_line(capsys, error, words):
     with pytest.raises(SystemExit) as stop, one_line_errors("jobs.x"):
         raise error
     assert stop.value.code == 2

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cifar_model.files import clear_asides, new_folder, write_whole
+from cifar_model.errors import one_line_errors
+from cifar_model.files import (
+    clear_asides,
+    clear_asides_of,
+    new_folder,
+    scratch_folder,
+    write_whole,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -68,6 +75,29 @@ def test_an_existing_folder_is_not_replaced_unasked(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(FileExistsError), new_folder(tmp_path / "folder"):
         raise AssertionError("must not get here")
+
+
+def test_what_another_has_written_meanwhile_is_not_replaced_unasked(tmp_path, capsys):
+    folder = tmp_path / "folder"
+    with pytest.raises(SystemExit), one_line_errors("jobs.x"), new_folder(folder) as aside:
+        (aside / "file").write_text("mine")
+        with new_folder(folder) as other:
+            (other / "file").write_text("the other's")
+    assert f"{folder}: is there already; choose another place" in capsys.readouterr().err
+    assert (folder / "file").read_text() == "the other's"
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_scratch_folder_goes_with_its_block_or_with_what_clears_up(tmp_path):
+    with scratch_folder(tmp_path / "work") as folder:
+        (folder / "file").write_text("content")
+        clear_asides_of(tmp_path / "wor")
+        assert folder.is_dir(), "it is another's"
+        clear_asides_of(tmp_path / "work")
+        assert not folder.exists()
+    with pytest.raises(RuntimeError), scratch_folder(tmp_path / "work"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_replacement_put_aside_is_put_back(tmp_path):

@@ -16,3 +16,8 @@ def test_it_is_absolute_and_its_home_is_found():
 def test_nobodys_home_is_refused_in_a_line():
     with pytest.raises(InputError, match=r"~nobody-here/x: .*give the whole path"):
         given_path("~nobody-here/x")
+
+
+def test_no_path_is_not_the_working_folder():
+    with pytest.raises(InputError, match="an empty path"):
+        given_path("")

@@ -3,7 +3,13 @@
 import pytest
 
 from cifar_model.errors import InputError
-from cifar_model.history import EpochRecord, mend_history, read_history, write_history
+from cifar_model.history import (
+    EpochRecord,
+    mend_history,
+    read_history,
+    readable_history,
+    write_history,
+)
 
 RECORDS = [EpochRecord(epoch, 2.5, 0.25, 2.75, 0.125, 0.1, 1000, 7.25) for epoch in range(3)]
 
@@ -60,3 +66,16 @@ def test_of_what_is_to_be_done_again_nothing_is_kept_or_said(path):
     path.write_bytes(path.read_bytes()[:-12])
     assert mend_history(path, 1, said.append) == RECORDS[:1] == read_history(path)
     assert mend_history(path, 0, said.append) == [] and said == []
+
+
+def test_what_can_be_read_is_there_whatever_else_is(path):
+    whole = path.read_bytes()
+    for damaged, left in (
+        (whole, RECORDS),
+        (whole[:-12], RECORDS[:2]),
+        (whole.replace(b"\n1,", b"\none,"), [RECORDS[0], RECORDS[2]]),
+        (b"\0" * 100, []),
+    ):
+        path.write_bytes(damaged)
+        assert readable_history(path) == left
+        assert path.read_bytes() == damaged

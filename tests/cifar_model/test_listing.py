@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from cifar_model.dataset import limit_train
 from cifar_model.errors import InputError
-from cifar_model.listing import load_listing
+from cifar_model.listing import decode_named, load_listing, picture_decoder
 from cifar_model.sources import list_source, load_source
 
 
@@ -198,3 +199,15 @@ def test_parquet_of_another_layout_is_refused(tmp_path):
 def test_what_cannot_be_streamed_is_refused(spec):
     with pytest.raises(InputError, match="expected folder:PATH, parquet:PATH, or cifar10"):
         list_source(spec)
+
+
+def test_a_picture_of_a_large_camera_is_taken_and_a_bomb_is_not(monkeypatch, tmp_path, recwarn):
+    """Pillow warns from a limit on, and refuses from twice that."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    decode = picture_decoder(16)
+    for side in (32, 48):
+        Image.new("RGB", (side, side), "red").save(tmp_path / f"{side}.png")
+    assert decode((tmp_path / "32.png").read_bytes()).shape == (16, 16, 3)
+    assert not recwarn.list
+    with pytest.raises(InputError, match="bomb"):
+        decode_named((tmp_path / "48.png").read_bytes(), decode, "48.png")

@@ -42,7 +42,8 @@ def test_it_comes_back_as_it_went_out(folder):
     for name, value in original.state_dict().items():
         assert torch.equal(value, network.state_dict()[name])
     assert network.logit_scale == CONFIG.recipe.logit_scale
-    assert config == replace(CONFIG, versions=config.versions)
+    found = {"versions": config.versions, "weights_sha256": config.weights_sha256}
+    assert config == replace(CONFIG, **found)
     assert config.versions["torch"].startswith("2.")
 
 
@@ -103,6 +104,17 @@ def test_a_missing_tensor_is_named(folder):
     save_file(state, folder / "model.safetensors")
     with pytest.raises(InputError, match=r"linear\.weight is missing"):
         load_model(folder)
+
+
+def test_other_weights_than_those_exported_are_refused(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    hole = len(whole) // 2
+    path.write_bytes(whole[:hole] + bytes(4096) + whole[hole + 4096 :])
+    with pytest.raises(InputError, match="is not the one that was exported"):
+        load_model(folder)
+    edit_config(folder, weights_sha256="")  # as before it was kept
+    load_model(folder)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

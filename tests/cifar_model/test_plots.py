@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_model.plots import DPI, MOST_INCHES, READABLE_CLASSES, confusion_matrix
+from cifar_model.plots import (
+    DPI,
+    MOST_INCHES,
+    READABLE_CLASSES,
+    confusion_matrix,
+    misclassified_grid,
+)
 
 
 @pytest.mark.parametrize("classes", [2, 30, READABLE_CLASSES + 1])
@@ -17,3 +23,12 @@ def test_a_confusion_matrix_of_many_classes_is_no_larger_than_a_screen_or_two(tm
         assert max(image.size) <= MOST_INCHES * DPI
         assert min(image.size) >= 5 * DPI
         assert len(image.convert("L").getcolors(256)) > 10
+
+
+def test_dollars_in_a_name_are_dollars(tmp_path):
+    """As formulas these would not be drawn at all."""
+    path, names = tmp_path / "plot.png", ["$_$", r"$\none$ of it"]
+    confusion_matrix(path, np.eye(2, dtype=np.int64), names)
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    misclassified_grid(path, images, names, names[::-1], np.ones(2, np.float32))
+    assert path.exists()

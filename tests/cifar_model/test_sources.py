@@ -197,6 +197,13 @@ def test_a_picture_is_turned_upright_and_cropped_to_its_centre(tmp_path):
     assert image[:12].mean() > 250 and image[20:].mean() < 5
 
 
+def test_a_class_of_one_picture_cannot_be_split(picture_folder):
+    for picture in (picture_folder / "red").glob("[1-9]*.png"):
+        picture.unlink()
+    with pytest.raises(InputError, match="one picture of class red; expected two or more"):
+        load_source(f"folder:{picture_folder}")
+
+
 def test_folder_errors_say_what_was_looked_for_and_where(picture_folder):
     def fails(words, path=picture_folder):
         with pytest.raises(InputError, match=words):

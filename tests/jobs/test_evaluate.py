@@ -14,6 +14,7 @@ from cifar_model.predictor import Predictor
 from cifar_model.resnet9 import ResNet9
 from cifar_model.sources import list_source, load_source
 from jobs import evaluate
+from jobs.run_folder import held
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def untrained(picture_folder, tmp_path):
     """A model folder for the classes of `picture_folder`, which has learned nothing."""
     config = read_config(BUILT_IN)
     data = replace(config.data, source=f"folder:{picture_folder}", test_fingerprint="")
-    config = replace(config, class_names=("blue", "red"), image_size=16, data=data)
+    config = replace(config, class_names=("blue", "red"), image_size=16, data=data, metrics={})
     model = tmp_path / "untrained"
     export_model(model, ResNet9(2), config, (BUILT_IN / "history.csv").read_bytes())
     return model
@@ -91,6 +92,31 @@ def test_a_killed_one_left_nothing_that_stays_and_no_report_is_lost(
     shutil.copytree(report, aside.with_name(f"{aside.name}.old"))
     evaluate.main([*(str(word) for word in what), "--overwrite"])
     assert {path.name for path in report.parent.iterdir()} == before
+
+
+def test_one_killed_before_the_config_knew_is_repeated_by_the_same_command(untrained, capsys):
+    before = (untrained / "config.json").read_bytes()
+    evaluate.main(["--model", str(untrained)])
+    after = (untrained / "config.json").read_bytes()
+    (untrained / "config.json").write_bytes(before)
+    evaluate.main(["--model", str(untrained)])
+    capsys.readouterr()
+    assert (untrained / "config.json").read_bytes() == after
+    assert "add --overwrite" in refusal(capsys, "--model", untrained)
+
+
+def test_two_at_a_time_do_not_write_to_one_model(untrained, capsys):
+    with held(untrained):
+        line = refusal(capsys, "--model", untrained)
+    assert "is being worked on by another command" in line
+    assert not (untrained / "report").exists()
+
+
+@pytest.mark.parametrize(("out", "words"), [("", "an empty path"), ("/", "no report")])
+def test_what_is_no_place_for_a_report_is_refused(untrained, capsys, out, words):
+    before = (untrained / "config.json").read_bytes()
+    assert words in refusal(capsys, "--model", untrained, "--out", out, "--overwrite")
+    assert (untrained / "config.json").read_bytes() == before
 
 
 def test_other_classes_are_named_from_the_first_that_differs(untrained, picture_folder, capsys):

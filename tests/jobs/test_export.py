@@ -31,3 +31,12 @@ def test_nothing_is_overwritten(digits_model, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         export.main(["--model", str(digits_model), "--out", str(tmp_path)])
     assert stop.value.code == 2 and "choose another --out" in capsys.readouterr().err
+
+
+def test_what_a_killed_one_left_is_cleared_away(digits_model, tmp_path):
+    left = tmp_path / ".small.aside-0a1b2c3d"
+    other = tmp_path / ".smaller.aside-0a1b2c3d"
+    left.mkdir()
+    other.mkdir()
+    export.main(["--model", str(digits_model), "--out", str(tmp_path / "small")])
+    assert not left.exists() and other.exists()

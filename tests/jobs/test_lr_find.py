@@ -10,6 +10,7 @@ from ray.train import WorkerGroupError
 from cifar_model.errors import InputError
 from jobs import lr_find
 from jobs.ray_training import readable_failure
+from jobs.run_folder import held
 
 # At half the usual side a step takes a quarter of the time.
 SMALL = ["--data", "digits", "--recipe", "digits", "--image-size", "16"]
@@ -95,3 +96,11 @@ def test_a_result_is_not_overwritten(here, capsys):
     with pytest.raises(SystemExit):
         lr_find.main([*SMALL, "--out", str(here)])
     assert "exists; choose another --out" in capsys.readouterr().err
+
+
+def test_a_folder_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
+    with held(tmp_path), pytest.raises(SystemExit) as stop:
+        lr_find.main([*SMALL, *SWEEP, "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "is being worked on by another command" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

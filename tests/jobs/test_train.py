@@ -1,6 +1,7 @@
 """Training on Ray: every image once, the same result as without Ray, and resumable runs."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,9 @@ from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.history import read_history
 from cifar_model.model_config import read_config
 from cifar_model.predictor import Predictor
+from cifar_model.recipe import load_recipe
 from cifar_model.sources import load_source
+from jobs import run_folder as runs
 from jobs import train
 
 ROOT = Path(__file__).parents[2]
@@ -252,6 +255,27 @@ def test_a_run_that_has_lost_its_record_is_exported_with_what_is_left(tmp_path, 
     assert read_history(folder / "model" / "history.csv") == left
 
 
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("null", "can't be used"),
+        ('"a run"', "can't be used"),
+        ({"image_size": None}, "image_size is None, expected of type int"),
+        ({"data": None}, "data is None, expected of type str"),
+        ({"stream": 1}, "stream is 1, expected of type bool"),
+    ],
+)
+def test_a_damaged_record_of_what_was_asked_for_is_one_line(tmp_path, capsys, written, words):
+    request = runs.RunRequest("digits", 16, None, load_recipe("digits"), 0, "auto", True)
+    runs.begin(tmp_path / "run", request, "0" * 64)
+    path = tmp_path / "run" / "run.json"
+    if isinstance(written, dict):
+        written = json.dumps({**json.loads(path.read_text()), **written})
+    path.write_text(written)
+    what = ["--resume", "--storage", tmp_path, "--name", "run", "--workers", "0"]
+    assert words in refusal(capsys, *what)
+
+
 def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
     what = [*SMALL, "--epochs", "1", "--workers", "0", "--storage", tmp_path, "--name", "busy"]
     process = subprocess.Popen(
@@ -285,6 +309,10 @@ def test_a_run_that_another_command_is_at_work_on_is_refused(tmp_path, capsys):
         (["--resume", "--name", "absent"], "no run 'absent'"),
         (["--min-workers", "3"], "--min-workers 3"),
         (["--batch-size", "0"], "batch_size is 0"),
+        (["--batch-size", "-4", "--recipe", "fast"], "batch_size is -4"),
+        (["--name", ""], "--name ''"),
+        (["--storage", "", "--name", "a"], "an empty path"),
+        (["--gpus-per-worker", "nan"], "--gpus-per-worker nan"),
         (["--seed", "-1"], "--seed -1"),
         (["--train-limit", "20", "--workers", "12"], "can't be shared by 12 workers"),
     ],

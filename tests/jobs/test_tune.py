@@ -84,6 +84,10 @@ def test_how_many_trials_run_at_a_time(monkeypatch):
     assert tune.share([{"CPU": 4}], WorkerLayout(1, 2), Search(recipe))[0] == 2
     assert tune.share([{"CPU": 4}], alone, Search(recipe, concurrent=9))[0] == 4
     assert tune.share([{"CPU": 4}], alone, Search(recipe, trials=3))[0] == 3
+    # Where GPUs decide, all cores go to what they run.
+    assert tune.share([{"CPU": 16, "GPU": 1}], alone, Search(recipe)) == (1, 16, 1.0)
+    assert tune.share([{"CPU": 16, "GPU": 2}], alone, Search(recipe)) == (2, 8, 1.0)
+    assert tune.share([{"CPU": 16, "GPU": 2}], alone, Search(recipe, trials=1)) == (1, 16, 1.0)
     # A cluster may grow: what was asked for holds, though nothing fits yet.
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert tune.share([{}], alone, Search(recipe, concurrent=9))[0] == 9
@@ -107,6 +111,13 @@ def test_how_many_trials_run_at_a_time(monkeypatch):
         ("--storage s3://bucket/runs", "expected a folder that all workers can reach"),
         ("--resume", "say which search with --name"),
         ("--resume --name none", "no search 'none'"),
+        ("--name=", "--name ''"),
+        ("--lr=", "neither a number nor an lr_find.json"),
+        ("--recipe=", "an empty path"),
+        ("--gpus-per-worker nan", "--gpus-per-worker nan"),
+        ("--search momentum=0,0.9", "momentum is 0, expected above 0 with nesterov"),
+        ("--search batch_size=2,64 --workers 2", "in batches of 2 can't be shared by 2 workers"),
+        ("--train-limit 100 --workers 11", "10 validation images in batches"),
     ],
 )
 def test_bad_values_get_one_line_before_anything_starts(tmp_path, capsys, arguments, words):
@@ -128,3 +139,14 @@ def test_one_that_was_killed_before_its_report_writes_the_same_when_resumed(repo
     tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
     assert by_trial(rows(report)) == by_trial(before)
     assert (report / "best.json").read_bytes() == (written / "best.json").read_bytes()
+
+
+def test_a_trial_whose_record_is_damaged_keeps_its_place(report):
+    before = json.loads((report / "best.json").read_text())
+    path = report.parent / "trials" / before["trial"] / "history.csv"
+    path.write_bytes(path.read_bytes()[:-5])
+    report.rename(report.with_name("whole"))
+    tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
+    after = json.loads((report / "best.json").read_text())
+    assert after["trial"] == before["trial"] and after["trials"] == before["trials"]
+    assert after["val_accuracy"] == pytest.approx(before["val_accuracy"], abs=1e-5)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cifar_model.errors import InputError
-from jobs.tune_record import ARCHIVE, KeepRecord, put_back
+from jobs.tune_record import ARCHIVE, BEFORE, KeepRecord, put_back
 
 STATE = "experiment_state-2026-01-01_00-00-00.json"
 SEARCHER = "searcher-state-2026-01-01_00-00-00.pkl"
@@ -106,9 +106,39 @@ def test_without_an_archive_what_is_there_goes_and_the_next_is_archived(
     assert set(contents(experiment)) == {"tuner.pkl", old(STATE), old(SEARCHER)}
 
 
-def test_a_damaged_archive_is_refused(experiment, trials):
-    KeepRecord().on_step_end(1, trials)
-    archive = experiment.parent / ARCHIVE
+def damage(archive):
     archive.write_bytes(archive.read_bytes().replace(b"the search", b"the seatch"))
-    with pytest.raises(InputError, match="is damaged"):
+
+
+def cut_short(archive):
+    archive.write_bytes(archive.read_bytes()[:-30])
+
+
+def lock(archive):
+    """Says of each file that it is encrypted, in the archive's directory alone."""
+    whole = bytearray(archive.read_bytes())
+    for at in range(len(whole) - 4):
+        if whole[at : at + 4] == b"PK\1\2":
+            whole[at + 8] |= 1
+    archive.write_bytes(whole)
+
+
+@pytest.mark.parametrize("harm", [damage, cut_short, lock])
+def test_a_damaged_archive_is_passed_over_for_the_one_before(staging, experiment, trials, harm):
+    keep, said = KeepRecord(), []
+    keep.on_step_end(1, trials)
+    (staging / STATE).write_text(json.dumps({"trials": [1, 2]}))
+    keep.on_step_end(2, trials)
+    harm(experiment.parent / ARCHIVE)
+    assert put_back(experiment, said.append)
+    assert json.loads((experiment / old(STATE)).read_text()) == {"trials": [1]}
+    assert len(said) == 1 and f"Going back to {BEFORE}" in said[0]
+
+
+def test_without_a_whole_one_the_search_is_refused_and_nothing_changed(experiment, trials):
+    KeepRecord().on_step_end(1, trials)
+    damage(experiment.parent / ARCHIVE)
+    before = contents(experiment)
+    with pytest.raises(InputError, match=r"is damaged .*search again under another --name"):
         put_back(experiment)
+    assert contents(experiment) == before

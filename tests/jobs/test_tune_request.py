@@ -7,7 +7,7 @@ import pytest
 from cifar_model.errors import InputError
 from cifar_model.recipe import load_recipe
 from jobs import tune
-from jobs.tune_request import REQUEST, Search, begin, settle
+from jobs.tune_request import REQUEST, Search, begin, given_lr, settle
 
 LR_FILE = "lr_find.json"
 
@@ -73,3 +73,36 @@ def test_data_that_have_changed_are_refused(tmp_path, picture_folder, capsys):
     with pytest.raises(SystemExit):
         tune.main(["--resume", "--storage", str(tmp_path), "--name", "s"])
     assert "is not what the search was begun on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("null", "can't be used"),
+        ("7", "can't be used"),
+        ({"image_size": None}, "image_size is None, expected of type int"),
+        ({"data": 3}, "data is 3, expected of type str"),
+        ({"lr_band": [0.1, "x"]}, "lr_band is"),
+    ],
+)
+def test_a_damaged_record_of_what_was_asked_for_is_one_line(
+    where, tmp_path, capsys, written, words
+):
+    path = tmp_path / "s" / REQUEST
+    if isinstance(written, dict):
+        written = json.dumps({**json.loads(path.read_text()), **written})
+    path.write_text(written)
+    with pytest.raises(SystemExit) as stop:
+        tune.main(where)
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and len(lines) == 1 and words in lines[0]
+
+
+@pytest.mark.parametrize("suggestion", ['"x"', "[1]", "{}"])
+def test_a_file_that_suggests_no_rate_is_refused(tmp_path, monkeypatch, suggestion):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / LR_FILE).write_text('{"suggestion": 0.25}')
+    assert given_lr(f"~/{LR_FILE}") == 0.25
+    (tmp_path / LR_FILE).write_text(f'{{"suggestion": {suggestion}}}')
+    with pytest.raises(InputError, match=r"neither a number nor an lr_find\.json"):
+        given_lr(f"~/{LR_FILE}")

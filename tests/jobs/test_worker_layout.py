@@ -79,3 +79,9 @@ def test_what_a_machine_has_no_room_for_is_refused_and_a_cluster_may_grow(monkey
 )
 def test_unless_said_there_are_no_more_workers_than_gpus(layout, nodes, workers):
     assert layout.on(nodes).workers == workers
+
+
+@pytest.mark.parametrize("gpus", [-1, float("nan"), float("inf")])
+def test_a_share_of_gpus_that_is_no_share_is_refused(gpus):
+    with pytest.raises(InputError, match="--gpus-per-worker"):
+        WorkerLayout(1, gpus_each=gpus).check()

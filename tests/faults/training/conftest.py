@@ -124,3 +124,15 @@ def killed(tmp_path_factory, cluster):
 def killed_run(killed, tmp_path):
     """A copy of that run's storage, to do something to."""
     return shutil.copytree(killed[0], tmp_path / "storage")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,15 @@ class Command:
 def epochs_in(run):
     """How many epochs a run has on record."""
     return len(read_history(run / "history.csv"))
+
+
+def fill(disk, leave):
+    """Fill a disk up to so many free bytes; returns the file that does it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        while (free := shutil.disk_usage(disk).free - leave) > 0:
+            file.write(bytes(min(1 << 20, free)))
+    return ballast
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_commands import epochs_in, report
+from fault_commands import epochs_in, fill, report
 
+from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 from tests.faults.processes import kill
@@ -99,6 +100,34 @@ def test_a_search_interrupted_and_killed_goes_on_with_its_trials_and_runs_none_t
     for trial in trials.iterdir():
         epochs = [record.epoch for record in read_history(trial / "history.csv")]
         assert epochs == list(range(len(epochs)))
+
+
+def test_a_full_disk_leaves_the_search_unfinished_and_its_trial_goes_on(start, nodes, small_disk):
+    what = ["--recipe", "digits", "--trials", "1", "--epochs", EPOCHS, "--lr", "0.1"]
+    where = ["--storage", small_disk, "--name", "s"]
+    command = start("jobs.tune", *DATA, *what, *where)
+    trials = small_disk / "s" / "trials"
+    first = command.wait_for(
+        lambda: next(trials.glob(f"*/checkpoint_epoch0000/{CHECKPOINT}"), None)
+    )
+    # The next checkpoint can be begun, and not ended.
+    ballast = fill(small_disk, leave=first.stat().st_size // 4)
+    full = time.monotonic()
+    last = command.end(2).splitlines()[-1]
+    seconds = f"{time.monotonic() - full:.1f}"
+    assert "No space left on device" in last and "--resume" in last
+    assert not (small_disk / "s" / "report").exists()
+    [trial] = trials.iterdir()
+    done, kept = epochs_in(trial), local_checkpoints(trial)[0]
+    ballast.unlink()
+    until(lambda: not nodes.workers(), 60)
+    start("jobs.tune", "--resume", *where).end()
+    assert [path.name for path in trials.iterdir()] == [trial.name]
+    assert [record.epoch for record in read_history(trial / "history.csv")] == list(range(EPOCHS))
+    assert [row["status"] for row in reported(small_disk / "s")] == ["ended"]
+    repeated = done - int(kept.removeprefix("checkpoint_epoch")) - 1
+    report("disk full in a search", seconds_to_give_up=seconds, epochs_repeated=repeated)
+    assert repeated <= 1
 
 
 def test_a_search_that_loses_an_interruption_ends_all_the_same_and_goes_on(tmp_path):

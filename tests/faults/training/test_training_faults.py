@@ -5,13 +5,20 @@ must end with the very weights of one that was not.
 """
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 
 import pytest
-from fault_commands import EPOCHS, SAME, TWO_WORKERS, difference, epochs_in, report, train
+from fault_commands import (
+    EPOCHS,
+    SAME,
+    TWO_WORKERS,
+    difference,
+    epochs_in,
+    fill,
+    report,
+    train,
+)
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 from tests.faults.processes import holder_of, kill
@@ -149,27 +156,6 @@ def test_a_run_without_a_whole_checkpoint_is_refused_at_once(start, killed_run):
     printed = start(*train(killed_run, "--resume")).end(code=2)
     assert "none of the run's checkpoints is whole" in printed.splitlines()[-1]
     assert (killed_run / "run" / "history.csv").read_text() == before
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 300 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small disk needs root and the right to mount")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def fill(disk, leave):
-    """Fill a disk up to so many free bytes; returns the file that does it."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        while (free := shutil.disk_usage(disk).free - leave) > 0:
-            file.write(bytes(min(1 << 20, free)))
-    return ballast
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(

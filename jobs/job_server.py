@@ -15,6 +15,7 @@ from jobs.connection import API_SERVER, TOKEN_REMEDY
 
 FAILED = 1  # of a job that ended without an exit code of its own
 STOP_WAIT_S = 60
+ENDS_WITHIN_S = STOP_WAIT_S + 30  # after that a stopped job is not waited for any more
 # Read by Ray's job supervisor: SIGINT lets Ray Train end between two reports, and the last
 # checkpoint is on the storage by then.
 STOP_ENVIRONMENT = {
@@ -133,10 +134,17 @@ def wait(client: Any, job: str) -> int:
     return FAILED
 
 
-def stop(client: Any, job: str) -> None:
-    """Ask a job to end, and wait until it has."""
+def stop(client: Any, job: str) -> bool:
+    """Ask a job to end, and wait for it; whether it has ended, a line to stderr if not."""
     client.stop_job(job)
     print(f"Asked {job} to stop; it has {STOP_WAIT_S} s to end cleanly", flush=True)
-    deadline = time.monotonic() + STOP_WAIT_S + 30
-    while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
+    deadline = time.monotonic() + ENDS_WITHIN_S
+    while not (ended := client.get_job_status(job).is_terminal()) and time.monotonic() < deadline:
         time.sleep(0.5)
+    if not ended:
+        print(
+            f"job {job} was asked to stop and has not ended in {ENDS_WITHIN_S} s: "
+            f"python -m jobs.submit status {job}",
+            file=sys.stderr,
+        )
+    return bool(ended)

@@ -1,19 +1,22 @@
 """What a submitted job takes along: the packages that its command needs, and files it was given.
 
 They are gathered in a folder of their own, so no `.gitignore` decides what stays behind: a model
-that git ignores travels if the command names it.
+that git ignores travels if the command names it. Of a folder of models only those travel, and not
+the checkpoints of the runs around them.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from cifar_model.errors import InputError
+from jobs.storage import LAST as CONFIG
 
 ROOT = Path(__file__).parents[1]
 INPUTS = "inputs"  # where the files that a command names travel
@@ -57,25 +60,14 @@ def package(
     """The package of a command, deleted at the end; InputError if it is over the limit.
 
     what: a key of PACKAGES.
-    inputs: files and folders that travel as INPUTS/NAME.
+    inputs: files, model folders and folders of models, which travel as INPUTS/NAME.
     built_in_models: whether the models that come with the package travel.
     """
     with TemporaryDirectory(prefix="ray-cifar-package-") as name:
         folder = Path(name)
-        ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-        for part in PACKAGES[what]:
-            shutil.copytree(ROOT / part, folder / part, ignore=ignore)
-        if not built_in_models:
-            shutil.rmtree(folder / BUILT_IN_MODELS, ignore_errors=True)
-        shutil.copy(ROOT / PINS, folder / PINS)
-        for path in inputs:
-            target = folder / INPUTS / path.name
-            target.parent.mkdir(exist_ok=True)
-            if path.is_dir():
-                shutil.copytree(path, target)
-            else:
-                shutil.copy(path, target)
-        packed = Package(folder, _sizes(folder))
+        with _readable():
+            files = gathered(what, inputs, built_in_models=built_in_models)
+            packed = Package(folder, _sizes(files))
         if packed.size > limit:
             largest, size = packed.files[0]
             raise InputError(
@@ -83,10 +75,68 @@ def package(
                 f"{limit / 2**20:.0f} MiB; the largest file is {largest} ({size / 2**20:.1f} MiB). "
                 "Put large files on storage that the cluster reaches and name them there"
             )
+        with _readable():
+            for place, source in files.items():
+                target = folder / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target)
         yield packed
 
 
-def _sizes(folder: Path) -> tuple[tuple[str, int], ...]:
-    files = ((p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob("*"))
-    only = [(name, size) for name, size in files if (folder / name).is_file()]
-    return tuple(sorted(only, key=lambda file: (-file[1], file[0])))
+def gathered(what: str, inputs: Sequence[Path], *, built_in_models: bool) -> dict[str, Path]:
+    """Each file of a command's package: its path there -> where it lies now."""
+    files = {PINS: ROOT / PINS}
+    for part in PACKAGES[what]:
+        files |= _below(ROOT / part, part)
+    if not built_in_models:
+        files = {k: v for k, v in files.items() if not k.startswith(f"{BUILT_IN_MODELS}/")}
+    for path in inputs:
+        there = PurePosixPath(INPUTS) / path.name
+        if path.is_file():
+            files[str(there)] = path
+            continue
+        for model in models_of(path):
+            files |= _below(model, str(there / model.relative_to(path).as_posix()))
+    return files
+
+
+def models_of(folder: Path) -> list[Path]:
+    """The model folders that a server finds there: itself, or NAME and NAME/model in it."""
+    if (folder / CONFIG).is_file():
+        return [folder]
+    entries = [entry for entry in sorted(folder.iterdir()) if not _stays(entry.name)]
+    places = [place for entry in entries for place in (entry, entry / "model")]
+    models = [place for place in places if (place / CONFIG).is_file()]
+    if not models:
+        raise InputError(f"{folder}: neither a model ({CONFIG}) nor a folder of models")
+    return models
+
+
+def _below(folder: Path, there: str) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not _stays(name)]
+        paths = [Path(place, name) for name in names if not _stays(name)]
+        files |= {f"{there}/{path.relative_to(folder).as_posix()}": path for path in paths}
+    return files
+
+
+def _stays(name: str) -> bool:
+    """Whether a file or folder stays behind: Ray would obey a `.gitignore`, and say nothing."""
+    return name.startswith(".") or name == "__pycache__" or name.endswith(".pyc")
+
+
+def _sizes(files: Mapping[str, Path]) -> tuple[tuple[str, int], ...]:
+    sizes = [(name, path.stat().st_size) for name, path in files.items()]
+    return tuple(sorted(sizes, key=lambda file: (-file[1], file[0])))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A file that vanishes or can't be read, as one `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the package: {error}; if something is being written there, try again"
+        ) from error

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import INTERRUPTED, InputError, one_line_errors
+from cifar_model.given_path import given_path
 from cifar_model.recipe import RECIPES
 from jobs import job_server
-from jobs.package import INPUTS, MAX_BYTES, PACKAGES, PINS, ROOT, package
+from jobs.package import INPUTS, MAX_BYTES, PACKAGES, PINS, package
+from jobs.pins import pins
 from jobs.storage import is_uri
 
 COMMANDS = {what: f"jobs.{what}" for what in PACKAGES} | {"serve": "serve_app"}
@@ -44,7 +46,8 @@ SERVING = (
     "RAY_CIFAR_CLIENT_HEADER",
     "RAY_CIFAR_BODY_SECONDS",
 )
-NODE_PACKAGES = {"ray", "pip", "setuptools"}  # what a node has before any job comes
+DATA = "CIFAR10_DIR"
+INSTALL_SECONDS = 1800  # for what is some gigabytes; Ray itself would give up after 600
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,8 +106,7 @@ def answer(client: Any, options: argparse.Namespace, rest: list[str]) -> int:
     if options.what == "logs":
         return follow(client, options.job)
     if options.what == "stop":
-        job_server.stop(client, options.job)
-        return 0
+        return 0 if job_server.stop(client, options.job) else job_server.FAILED
     job = submit(client, options, rest)
     if options.detach:
         print(job)
@@ -137,7 +139,7 @@ def check(what: str, rest: Sequence[str]) -> None:
                 "with the job, or to a path that all nodes share"
             )
     model = _option(rest, "--model")
-    if what == "evaluate" and model and Path(model).exists() and place is None:
+    if what == "evaluate" and model and _is_here(model) and place is None:
         raise InputError(
             "--model is a local folder that would travel with the job and go with it; say with "
             "--out where on shared storage the report goes"
@@ -153,8 +155,9 @@ def submit(client: Any, options: argparse.Namespace, rest: Sequence[str]) -> str
         print(packed.summary(), flush=True)
         entrypoint = shlex.join(["python", "-m", COMMANDS[options.what], *words])
         environment = runtime_env(packed.folder, install=options.install)
-        if options.what == "serve":
-            environment["env_vars"] |= serving_settings()
+        environment["env_vars"] |= (
+            serving_settings() if options.what == "serve" else data_settings()
+        )
         metadata = {"command": options.what, "name": _option(rest, "--name") or ""}
         job = job_server.submit(client, entrypoint, environment, metadata)
     print(f"Submitted {job}: {entrypoint}", flush=True)
@@ -162,16 +165,14 @@ def submit(client: Any, options: argparse.Namespace, rest: Sequence[str]) -> str
 
 
 def runtime_env(folder: Path, *, install: bool) -> dict[str, Any]:
-    """Ray's runtime environment for a package; with `install`, the direct dependencies pinned."""
+    """Ray's runtime environment for a package; with `install`, what our commands need, pinned."""
     environment: dict[str, Any] = {
         "working_dir": str(folder),
         "env_vars": {**ENVIRONMENT, **job_server.STOP_ENVIRONMENT},
     }
     if install:
-        environment["pip"] = {
-            "packages": pins(),
-            "pip_check": False,
-        }
+        environment["pip"] = {"packages": pins(), "pip_check": False}
+        environment["config"] = {"setup_timeout_seconds": INSTALL_SECONDS}
     return environment
 
 
@@ -185,11 +186,10 @@ def serving_settings(environment: Mapping[str, str] = os.environ) -> dict[str, s
     return {name: environment[name] for name in SERVING if name in environment}
 
 
-def pins() -> list[str]:
-    """The exact versions of constraints.txt, less what every node has: name==version."""
-    lines = (ROOT / PINS).read_text(encoding="utf-8").splitlines()
-    exact = [line.strip() for line in lines if "==" in line and not line.startswith("#")]
-    return [line for line in exact if line.partition("==")[0] not in NODE_PACKAGES]
+def data_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where CIFAR-10 lies on all nodes, if the environment here names an absolute path."""
+    named = environment.get(DATA, "")
+    return {DATA: named} if Path(named).is_absolute() else {}
 
 
 def follow(client: Any, job: str) -> int:
@@ -222,11 +222,11 @@ def _take_along(rest: Sequence[str]) -> tuple[list[str], list[Path]]:
         if name not in TRAVELS or (not equals and place + 1 >= len(words)):
             continue
         given = value if equals else words[place + 1]
-        path = Path(given).expanduser()
-        if not path.exists() or (name == "--recipe" and given in RECIPES):
+        if not _is_here(given) or (name == "--recipe" and given in RECIPES):
             continue
-        inputs.append(path.resolve())
-        there = f"{INPUTS}/{path.resolve().name}"
+        path = given_path(given).resolve()
+        inputs.append(path)
+        there = f"{INPUTS}/{path.name}"
         if equals:
             words[place] = f"{name}={there}"
         else:
@@ -243,6 +243,11 @@ def _option(words: Sequence[str], name: str) -> str | None:
         if word.startswith(f"{name}="):
             return word.partition("=")[2]
     return None
+
+
+def _is_here(given: str) -> bool:
+    """Whether something on this machine is named, which travels."""
+    return not is_uri(given) and given_path(given).exists()
 
 
 def _outlives(place: str, what: str) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cifar_model.errors import InputError
 from jobs import submit
 from jobs.package import LARGEST, package
 from serve_app import access, slow_bodies
@@ -41,6 +42,45 @@ def test_a_model_that_git_ignores_travels_all_the_same(tmp_path):
         assert (packed.folder / "inputs" / "model" / "config.json").read_text() == "{}"
 
 
+def test_of_a_folder_of_runs_the_models_travel_and_nothing_that_begins_with_a_dot(tmp_path):
+    runs = tmp_path / "runs"
+    for name in (
+        "first/checkpoint_000001/checkpoint.ckpt",
+        "first/run.json",
+        "first/model/config.json",
+        "first/model/report/report.json",
+        "first/model/.gitignore",
+        "second/config.json",
+        "second/.aside/config.json",
+        "unfinished/checkpoint_000001/checkpoint.ckpt",
+        ".held/config.json",
+    ):
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / name).write_text("*")
+    with package("serve", [runs], built_in_models=False) as packed:
+        travelled = {name for name, _ in packed.files if name.startswith("inputs/")}
+    assert travelled == {
+        "inputs/runs/first/model/config.json",
+        "inputs/runs/first/model/report/report.json",
+        "inputs/runs/second/config.json",
+    }
+
+
+def test_a_folder_without_a_model_and_a_file_that_vanishes_are_each_one_line(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"neither a model .* nor a folder of models"),
+        package("serve", [tmp_path], built_in_models=False),
+    ):
+        pass
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pruned").symlink_to(tmp_path / "nowhere")
+    with (
+        pytest.raises(InputError, match=r"pruned.*try again"),
+        package("serve", [tmp_path], built_in_models=False),
+    ):
+        pass
+
+
 def test_a_file_of_a_learning_rate_travels_and_a_number_stays(tmp_path):
     found = tmp_path / "lr_find.json"
     found.write_text("{}")
@@ -58,7 +98,8 @@ def test_a_named_recipe_is_no_folder_of_that_name_and_models_travel(tmp_path, mo
     assert (words, inputs) == (["--models", "inputs/models"], [tmp_path / "models"])
 
 
-def test_a_package_over_the_limit_is_refused_with_its_largest_file(tmp_path):
+def test_a_package_over_the_limit_is_refused_with_its_largest_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("jobs.package.shutil.copy", lambda *_: pytest.fail("copied all the same"))
     large = tmp_path / "weights.bin"
     large.write_bytes(bytes(3 * 2**20))
     with (
@@ -83,13 +124,34 @@ def test_every_setting_of_a_server_goes_along_but_the_keys_themselves():
     assert access._KEYS == submit.SECRET
 
 
+class Client:
+    """A job server that takes any job."""
+
+    def submit_job(self, *, entrypoint, runtime_env, metadata):
+        self.settings = runtime_env["env_vars"]
+        return "job_1"
+
+
+def test_where_cifar10_lies_goes_along_if_it_can_be_there_on_every_node(monkeypatch):
+    client = Client()
+    for named, sent in (("/data/cifar10", "/data/cifar10"), ("data", None), ("~/data", None)):
+        monkeypatch.setenv("CIFAR10_DIR", named)
+        submit.submit(client, *submit.parse(["train", "--storage", "/mnt/runs"]))
+        assert client.settings.get("CIFAR10_DIR") == sent
+    monkeypatch.delenv("CIFAR10_DIR")
+    assert submit.data_settings() == {}
+
+
 def test_the_runtime_environment_has_the_pins(tmp_path):
     plain = submit.runtime_env(tmp_path, install=False)
     assert plain["env_vars"]["RAY_JOB_STOP_SIGNAL"] == "SIGINT"
     assert "pip" not in plain
-    packages = submit.runtime_env(tmp_path, install=True)["pip"]["packages"]
+    installing = submit.runtime_env(tmp_path, install=True)
+    packages = installing["pip"]["packages"]
     assert any(line.startswith("torch==") for line in packages)
-    assert not any(line.startswith(("ray==", "#")) for line in packages)
+    assert not any(line.startswith(("ray==", "#", "pytest==", "mypy==")) for line in packages)
+    assert {line.partition("==")[0] for line in packages} >= {"gradio", "optuna", "uvicorn"}
+    assert installing["config"]["setup_timeout_seconds"] > 600  # Ray's own
 
 
 @pytest.mark.parametrize(
@@ -114,6 +176,16 @@ def test_the_runtime_environment_has_the_pins(tmp_path):
 def test_what_cannot_work_is_refused_before_anything_is_sent(monkeypatch, capsys, arguments, words):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert words in refusal(capsys, *arguments)
+
+
+def test_a_model_at_home_travels_and_its_report_would_be_lost(monkeypatch, tmp_path):
+    """The shell leaves the ~ of --model=~/model as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    words, inputs = submit._take_along(["--model=~/model"])
+    assert (words, inputs) == (["--model=inputs/model"], [tmp_path / "model"])
+    with pytest.raises(InputError, match="say with --out"):
+        submit.check("evaluate", ["--model=~/model"])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_model.cores import usable_cores
@@ -179,12 +180,13 @@ def update(wanted: dict[str, Any], port: int) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     from serve_app.app import read_arguments
     from serve_app.deployments import Asked
-    from serve_app.ours import asked_of_them, our_applications
+    from serve_app.ours import asked_of_them, check_kept, our_applications
     from serve_app.room import check_room, say_what_is_awaited
 
     if not our_applications():
         raise InputError(f"Ray at {address} serves none of this; start a server without --update")
     before = asked_of_them()
+    check_kept({k: v for k, v in before.arguments.items() if k not in wanted}, Path.cwd())
     asked = Asked({**before.arguments, **wanted}, {**before.settings, **settings})
     arguments = read_arguments(with_local_sizes(asked.arguments))
     resources = ray.cluster_resources()

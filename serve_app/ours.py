@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 from ray import serve
 
@@ -12,6 +15,7 @@ from serve_app.app import PAGE, read_config
 from serve_app.deployments import Asked
 
 ANSWERS_WITHIN_S = 30.0
+UNPACKED = "working_dir_files"  # the folder in which a node keeps what jobs have taken along
 
 
 def our_applications() -> list[str]:
@@ -38,6 +42,24 @@ def asked_of_them() -> Asked:
             "the page of the server that runs does not answer, and so does not say what it was "
             "started with; start the server anew"
         ) from error
+
+
+def check_kept(kept: Mapping[str, Any], here: Path) -> None:
+    """InputError for a folder that travelled with another job: not every node has it, or keeps it.
+
+    kept: arguments of the applications that stay as they were.
+    here: where this command runs; as a job, in what itself has taken along.
+    """
+    for name in ("model", "models"):
+        parts = Path(kept.get(name) or "").parts
+        if UNPACKED not in parts[:-1]:
+            continue
+        job = Path(*parts[: parts.index(UNPACKED) + 2])
+        if not here.is_relative_to(job):
+            raise InputError(
+                f"--{name} {kept[name]} went along with another job, and new replicas may not find "
+                f"it; name --{name} again"
+            )
 
 
 def take_away() -> None:

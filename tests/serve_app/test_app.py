@@ -12,6 +12,7 @@ import pytest
 from cifar_model.errors import InputError
 from serve_app.__main__ import check_port_is_free, main, share_of_gpus
 from serve_app.app import build, read_arguments
+from serve_app.ours import check_kept
 from serve_app.room import check_room, say_what_is_awaited
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,18 @@ def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(serve
     assert run.returncode == 2 and run.stderr.count("\n") == 1, run.stderr
     assert "--update" in run.stderr
     assert httpx.get(f"{served}/readyz", timeout=30).status_code == 200
+
+
+def test_an_update_keeps_no_folder_that_went_along_with_another_job():
+    jobs = Path("/tmp/ray/session_1/runtime_resources/working_dir_files")
+    first, second = jobs / "_ray_pkg_1", jobs / "_ray_pkg_2"
+    for name in ("model", "models"):
+        travelled = {name: str(first / "inputs" / "mine")}
+        check_kept(travelled, first)
+        for here in (second, Path("/root")):
+            with pytest.raises(InputError, match=f"name --{name} again"):
+                check_kept(travelled, here)
+    check_kept({"model": "/mnt/runs/first/model", "models": None, "replicas": 2}, second)
 
 
 def test_a_port_in_use_is_refused():

@@ -27,6 +27,7 @@ from pathlib import Path
 from cluster.settings import DASHBOARD_PORT, GCS_PORT, RAY_ENVIRONMENT
 
 START_SECONDS, STOP_SECONDS, LEFT_SECONDS = 90, 60, 5
+ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # of another cluster, or of one that is gone
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,7 @@ def up(port: int, dashboard_port: int, cpus: int | None, gpus: int | None) -> No
             raise RuntimeError(
                 f"{option} {number}: something listens there, perhaps another Ray; choose another"
             )
-    environment = {**RAY_ENVIRONMENT, **os.environ, "RAY_AUTH_MODE": "token"}
-    # Jobs are started as `python -m …`: that must be this Python, also where no venv is activated.
-    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    environment = node_environment(os.environ)
     ensure_token(environment)
     command = [
         *ray_command(), "start", "--head", "--block", f"--port={port}",
@@ -203,8 +202,10 @@ def stat_of(pid: int) -> list[str] | None:
 
 def answers(dashboard: str) -> bool:
     """Whether the job server is there (it may well ask for a token)."""
+    # A proxy that the environment names has no way to 127.0.0.1.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{dashboard}/api/version", timeout=2):
+        with opener.open(f"{dashboard}/api/version", timeout=2):
             return True
     except urllib.error.HTTPError as error:
         return error.code in (401, 403)
@@ -228,6 +229,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
+
+
+def node_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """What a head node is started with, from the environment of this command.
+
+    A cluster that the shell names stays out: actors here would ask that one about themselves.
+    """
+    environment = {**RAY_ENVIRONMENT, **ours, "RAY_AUTH_MODE": "token"}
+    for name in ADDRESSES:
+        environment.pop(name, None)
+    # Jobs are started as `python -m …`: that must be this Python, also where no venv is activated.
+    environment["PATH"] = f"{Path(sys.executable).parent}:{ours.get('PATH', os.defpath)}"
+    return environment
 
 
 def ensure_token(environment: dict[str, str]) -> None:

@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -31,6 +33,34 @@ def test_a_port_that_is_taken_is_refused(monkeypatch, tmp_path, option):
         with pytest.raises(SystemExit, match=f"{option} {ports[option]}: something listens there"):
             local.main(["up", *words])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_node_knows_nothing_of_the_cluster_that_the_shell_names():
+    shell = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_API_SERVER_ADDRESS": "http://10.0.0.1:8265"}
+    environment = local.node_environment({**shell, "PATH": "/usr/bin", "RAY_AUTH_MODE": "disabled"})
+    assert not shell.keys() & environment.keys()
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert environment["PATH"] == f"{Path(sys.executable).parent}:/usr/bin"
+
+
+def test_a_proxy_that_the_environment_names_is_not_asked_for_the_job_server(monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{local.free_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), AsksForAToken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert local.answers(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+class AsksForAToken(BaseHTTPRequestHandler):
+    """A job server that asks for its token."""
+
+    def do_GET(self):
+        self.send_error(401)
+
+    def log_message(self, *_):
+        pass
 
 
 def answers(url, status, **how):

@@ -3,7 +3,8 @@
 python -m cluster.doctor --storage s3://bucket/runs
 
 Checks the address, the token, Ray's version, the nodes' CPUs, GPUs and free disk; with --storage
-Python's version too, and that every node can write there and read what those before it wrote.
+Python's version too, that every node can write there and read what those before it wrote, and that
+PyTorch can use the GPUs that a node has.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.settings import pinned
+from cluster.settings import NVIDIA_DRIVER, pinned
 
 FREE_DISK = 10 * 2**30  # bytes; an image, an object store's spill and a few checkpoints
 PROBE_SECONDS = 180
@@ -188,7 +189,11 @@ def probe(address: str, storage: str) -> Iterator[Finding]:
         last = (logs.strip().splitlines() or ["no output"])[-1]
         yield Finding(False, f"storage {storage}: the probe failed: {last}", f"see job {job}")
         return
-    result = json.loads(lines[-1].removeprefix("PROBE "))
+    yield from probe_findings(storage, json.loads(lines[-1].removeprefix("PROBE ")))
+
+
+def probe_findings(storage: str, result: dict[str, Any]) -> Iterator[Finding]:
+    """What probe.py has seen on all nodes."""
     here = platform.python_version_tuple()[:2]
     others = {tuple(version) for version in result["pythons"]} - {here}
     yield Finding(
@@ -205,6 +210,12 @@ def probe(address: str, storage: str) -> Iterator[Finding]:
         "mount the same folder at the same path on every node, or give every node credentials "
         "for the bucket (AWS_*, GOOGLE_APPLICATION_CREDENTIALS)",
     )
+    for node, reason in result["blind"].items():
+        yield Finding(
+            False,
+            f"node {node}: PyTorch can't use its GPUs: {reason}",
+            f"use the CUDA image on a driver of {NVIDIA_DRIVER} or newer; see nvidia-smi",
+        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ IMAGE_TAG = "0.1.0"
 IMAGE_CPU = f"{IMAGE_REPOSITORY}:{IMAGE_TAG}-cpu"
 IMAGE_CUDA = f"{IMAGE_REPOSITORY}:{IMAGE_TAG}-cuda"
 
+# CUDA 13, for which PyTorch's wheels are built, runs on drivers from this one on.
+NVIDIA_DRIVER = 580
+
 # Runs of jobs on Kubernetes: likewise each user's own bucket.
 STORAGE = "s3://your-bucket/runs"
 RUNS_MOUNT = "/mnt/runs"  # of the volume claim ray-cifar-runs
@@ -28,11 +31,14 @@ DASHBOARD_PORT = 8265
 METRICS_PORT = 8080
 SERVE_PORT = 8000
 
-# Node sizes: the head only directs; GPU workers come and go.
-HEAD_CPUS, HEAD_MEMORY = 4, "16Gi"
-GPU_WORKER_CPUS, GPU_WORKER_MEMORY, GPU_WORKER_GPUS = 8, "32Gi", 1
-CPUS_PER_GPU = GPU_WORKER_CPUS // GPU_WORKER_GPUS
-CPU_WORKER_CPUS, CPU_WORKER_MEMORY = 4, "16Gi"
+# Machines: the head only directs; GPU workers come and go.
+GPU_WORKER_CPUS, GPU_WORKER_GPUS = 8, 1
+# Pods get less than the machine under them has: the kubelet and daemons take their part, and beside
+# a head runs the autoscaler, with half a core and 512Mi.
+HEAD_POD_CPUS, HEAD_POD_MEMORY = 2, "8Gi"
+GPU_POD_CPUS, GPU_POD_MEMORY = GPU_WORKER_CPUS - 1, "28Gi"
+CPU_POD_CPUS, CPU_POD_MEMORY = 3, "12Gi"
+CPUS_PER_GPU = GPU_POD_CPUS // GPU_WORKER_GPUS  # on Kubernetes
 SPOT_WORKERS_MAX = 8
 ON_DEMAND_WORKERS_MAX = 4
 CPU_WORKERS_MAX = 4
@@ -40,8 +46,15 @@ IDLE_MINUTES = 10
 
 AWS_REGION = "us-west-2"
 AWS_HEAD, AWS_GPU_WORKER = "m6i.xlarge", "g5.2xlarge"
+# Each region has its own, so each user names one: launcher/README.md says which has Docker and the
+# driver. Left out, Ray takes one with a driver for CUDA 11.
+AWS_IMAGE = "ami-your-own"
+AWS_DISK_GB = 256  # Ray's own default; no less than the image's snapshot
 GCP_REGION, GCP_ZONE = "us-central1", "us-central1-a"
 GCP_HEAD, GCP_GPU_WORKER = "n2-standard-4", "g2-standard-8"
+GCP_IMAGES = "projects/deeplearning-platform-release/global/images/family"
+GCP_HEAD_IMAGE = f"{GCP_IMAGES}/common-cpu"
+GCP_GPU_IMAGE = f"{GCP_IMAGES}/common-cu129-ubuntu-2204-nvidia-580"
 
 # Before Ray starts, on every node: Serve's fast HTTP path, and how a stopped job ends.
 RAY_ENVIRONMENT = {

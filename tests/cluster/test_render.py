@@ -13,7 +13,15 @@ import pytest
 import yaml
 
 from cluster.render import rendered
-from cluster.settings import IMAGE_CPU, IMAGE_CUDA, RAY_ENVIRONMENT, pinned
+from cluster.settings import (
+    AWS_IMAGE,
+    IMAGE_CPU,
+    IMAGE_CUDA,
+    NVIDIA_DRIVER,
+    RAY_ENVIRONMENT,
+    RUNS_MOUNT,
+    pinned,
+)
 from jobs.connection import RAY_SETTINGS
 from serve_app.settings import SERVE_SETTINGS
 
@@ -112,6 +120,22 @@ def test_the_launcher_itself_takes_the_file(path):
     assert "-e NVIDIA_VISIBLE_DEVICES=all" in prepared["docker"]["run_options"]
 
 
+def test_machines_of_the_clouds_start_with_an_image_that_is_named_here():
+    """The one that Ray would fill in for AWS has a driver too old for the pinned PyTorch."""
+    [aws] = documents(CLUSTER / "launcher" / "aws.yaml")
+    [gcp] = documents(CLUSTER / "launcher" / "gcp.yaml")
+    for kind in aws["available_node_types"].values():
+        assert kind["node_config"]["ImageId"] == AWS_IMAGE
+        [disk] = kind["node_config"]["BlockDeviceMappings"]
+        assert disk["Ebs"]["VolumeSize"] >= 256
+    for kind in gcp["available_node_types"].values():
+        if kind["resources"].get("GPU"):
+            [disk] = kind["node_config"]["disks"]
+            family = disk["initializeParams"]["sourceImage"]
+            assert int(family.rpartition("-nvidia-")[2]) >= NVIDIA_DRIVER
+    assert int(pinned("nvidia-cuda-runtime").partition(".")[0]) == 13  # NVIDIA_DRIVER is for that
+
+
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_what_the_launcher_speaks_to_a_cloud_with_is_installed(cloud):
     """On whoever's machine starts the cluster, and in the image for the autoscaler on its head."""
@@ -137,23 +161,70 @@ def test_kubernetes_own_manifests_hold_to_its_schema(manifest):
     kubernetes_validate.validate(manifest, "1.34", strict=True)
 
 
-def test_kuberay_clusters_have_tokens_autoscaling_from_none_and_no_root():
-    specs = [
+def ray_clusters():
+    return [
         spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
         for spec in (
             d["spec"] for p in MANIFESTS for d in documents(p) if "ray.io/v1" in d["apiVersion"]
         )
     ]
-    assert len(specs) == 4
-    for spec in specs:
+
+
+def pods(spec):
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    return [group["template"]["spec"] for group in groups]
+
+
+def test_kuberay_clusters_have_tokens_autoscaling_from_none_and_no_root():
+    assert len(ray_clusters()) == 4
+    for spec in ray_clusters():
         assert spec["rayVersion"] == pinned("ray")
         assert spec["authOptions"] == {"mode": "token"}
         assert spec["enableInTreeAutoscaling"] is True
-        groups = spec["workerGroupSpecs"]
-        assert all(group["minReplicas"] == 0 for group in groups)
-        for pod in (group["template"]["spec"] for group in [spec["headGroupSpec"], *groups]):
+        assert all(group["minReplicas"] == 0 for group in spec["workerGroupSpecs"])
+        for pod in pods(spec):
             assert pod["securityContext"]["runAsNonRoot"] is True
             assert {c["image"] for c in pod["containers"]} <= {IMAGE_CPU, IMAGE_CUDA}
+
+
+def test_pods_leave_the_kubelet_and_daemons_a_part_of_their_node():
+    for pod in (pod for spec in ray_clusters() for pod in pods(spec)):
+        [container] = pod["containers"]
+        asked = container["resources"]["requests"]
+        assert asked == container["resources"]["limits"]
+        node = {"cpu": 8, "memory": 32} if "nvidia.com/gpu" in asked else {"cpu": 4, "memory": 16}
+        assert int(asked["cpu"]) < node["cpu"]
+        assert int(asked["memory"].removesuffix("Gi")) <= node["memory"] * 7 / 8
+
+
+def test_a_worker_of_a_job_fits_into_a_pod():
+    for name in ("rayjob-train", "rayjob-tune"):
+        [job] = documents(CLUSTER / "kuberay" / f"{name}.yaml")
+        words = job["spec"]["entrypoint"].split()
+        [group] = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        [container] = group["template"]["spec"]["containers"]
+        wanted = words[words.index("--cpus-per-worker") + 1]
+        assert int(wanted) <= int(container["resources"]["limits"]["cpu"])
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob-tune"])
+def test_where_searches_run_all_pods_mount_the_runs(name):
+    [manifest] = documents(CLUSTER / "kuberay" / f"{name}.yaml")
+    [claim] = documents(CLUSTER / "kuberay" / "runs-volume.yaml")
+    spec = manifest["spec"].get("rayClusterSpec") or manifest["spec"]
+    for pod in pods(spec):
+        [volume] = [v for v in pod["volumes"] if "persistentVolumeClaim" in v]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        [container] = pod["containers"]
+        assert {"name": volume["name"], "mountPath": RUNS_MOUNT} in container["volumeMounts"]
+
+
+def test_the_readme_waits_for_what_it_forwards_a_port_to():
+    text = (CLUSTER / "kuberay" / "README.md").read_text()
+    blocks = [part.partition("```")[0] for part in text.split("```sh\n")[1:]]
+    forwarding = [block for block in blocks if "port-forward" in block]
+    assert len(forwarding) == 2
+    assert all("kubectl wait" in block.partition("port-forward")[0] for block in forwarding)
 
 
 def test_the_served_applications_are_those_of_serve_app():

@@ -22,6 +22,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ COUNTED = (
     "/gradio_api/upload",
 )
 MAX_CALLERS = 10_000  # remembered at a time
+MOST_KEYS = 3  # that are looked at in a request, one for each way to send it
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _read_digests(environment: Mapping[str, str]) -> tuple[bytes, ...]:
         if any(len(key) < SHORTEST_KEY for key in own):
             raise InputError(f"{name}: a key has fewer than {SHORTEST_KEY} characters")
         keys += own
-    return tuple(map(_digest, keys))
+    return tuple(_digest(key.encode()) for key in keys)
 
 
 def install_access(api: FastAPI, settings: AccessSettings) -> None:
@@ -168,12 +170,12 @@ class Access:
         await self.app(scope, receive, send)
 
     def _key(self, scope: Scope) -> bytes | None:
-        """The digest of the request's key, if it is one of ours."""
-        given = _digest(_presented(scope))
+        """The digest of the key that is one of ours, if the request carries any."""
         found = None
-        for key in self._settings.keys:  # all of them: the time taken tells nothing
-            if hmac.compare_digest(key, given):
-                found = key
+        for given in map(_digest, _presented(scope)):
+            for key in self._settings.keys:  # all of them: the time taken tells nothing
+                if hmac.compare_digest(key, given):
+                    found = key
         return found
 
     def _address(self, scope: Scope) -> bytes:
@@ -193,23 +195,22 @@ def _is_open(path: str) -> bool:
     return path in ALWAYS_OPEN or path.startswith(ALWAYS_OPEN_UNDER)
 
 
-def _presented(scope: Scope) -> str:
-    """The key that a request carries, or ""."""
+def _presented(scope: Scope) -> list[bytes]:
+    """The keys that a request carries, the first MOST_KEYS of them, in UTF-8."""
+    keys: list[bytes] = []
     for name, value in scope["headers"]:
         if name == b"x-api-key":
-            return bytes(value).decode("latin-1").strip()
-        if name == b"authorization":
-            scheme, _, rest = bytes(value).decode("latin-1").partition(" ")
-            if scheme.lower() == "bearer":
-                return rest.strip()
-            if scheme.lower() == "basic":
-                try:
-                    decoded = base64.b64decode(rest, validate=True)
-                except ValueError:  # binascii.Error is one; characters beyond ASCII are another
-                    return ""
-                return decoded.decode("utf-8", "replace").partition(":")[2]
-    return ""
+            keys.append(bytes(value).strip())
+        elif name == b"authorization":
+            scheme, _, rest = bytes(value).partition(b" ")
+            if scheme.lower() == b"bearer":
+                keys.append(rest.strip())
+            elif scheme.lower() == b"basic":
+                with suppress(ValueError):  # binascii.Error is one
+                    keys.append(base64.b64decode(rest, validate=True).partition(b":")[2])
+    # A header does not say its encoding: some clients send UTF-8, others Latin-1.
+    return [k for key in keys[:MOST_KEYS] for k in (key, key.decode("latin-1").encode())]
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,5 +1,6 @@
 """Keys and rates, on a bare application: who gets in, who is told to wait."""
 
+import base64
 import itertools
 
 import pytest
@@ -7,7 +8,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from cifar_model.errors import InputError
-from serve_app.access import MAX_CALLERS, Buckets, install_access, read_access_settings
+from serve_app.access import MAX_CALLERS, MOST_KEYS, Buckets, install_access, read_access_settings
 from serve_app.replica_settings import settings_for_replicas
 from serve_app.slow_bodies import read_body_seconds
 
@@ -38,6 +39,39 @@ def test_without_settings_everyone_is_let_in():
 )
 def test_a_key_lets_in(how):
     assert client(RAY_CIFAR_API_KEYS=f"{KEY}, {OTHER}").get("/v1/models", **how).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
+def test_a_key_beyond_ascii_lets_in_however_it_is_encoded(name, encoding):
+    key = "cl\u00e9-de-la-maison-voil\u00e0"
+    scheme = b"Bearer " if name == "Authorization" else b""
+    headers = {name: scheme + key.encode(encoding)}
+    answer = client(RAY_CIFAR_API_KEYS=key).get("/v1/models", headers=headers)
+    assert answer.status_code == 200
+
+
+BASIC = "Basic " + base64.b64encode(f"me:{KEY}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-api-key", "of another service"), ("authorization", f"Bearer {KEY}")],
+        [("authorization", "Bearer of another service"), ("x-api-key", KEY)],
+        [("authorization", "Basic !!!"), ("x-api-key", KEY)],
+        [("authorization", "Bearer of another service"), ("authorization", BASIC)],
+        [("x-api-key", "guess"), ("x-api-key", "guess"), ("authorization", BASIC)],
+    ],
+)
+def test_of_several_keys_one_that_is_right_lets_in(headers):
+    answer = client(RAY_CIFAR_API_KEYS=KEY).get("/v1/models", headers=headers)
+    assert answer.status_code == 200
+
+
+def test_no_request_is_more_than_a_few_guesses():
+    headers = [("x-api-key", f"guess {i}") for i in range(MOST_KEYS)] + [("x-api-key", KEY)]
+    assert client(RAY_CIFAR_API_KEYS=KEY).get("/v1/models", headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How many files one upload to the page may hold, and that what broke off leaves none behind."""
+"""How many files one upload to the page may hold, and that what is refused leaves none behind."""
 
 from __future__ import annotations
 
@@ -9,25 +9,46 @@ from typing import Any
 from gradio import route_utils
 from gradio.blocks import Blocks
 from gradio.route_utils import GradioMultiPartParser
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
 
 LOG = logging.getLogger(__name__)
 MOST_FILES = 8  # the page sends one; Gradio takes a thousand, and holds all of them open
+FIELD = "files"
 
 _delete_files = route_utils.delete_files_created_by_app
 
 
 class FewFiles(GradioMultiPartParser):
-    """Gradio's parser of an upload, for at most MOST_FILES files and as many fields."""
+    """Gradio's parser of an upload, for at most MOST_FILES files and as many fields.
+
+    Of itself it takes a form that breaks off for a shorter one, and keeps files that it overlooks.
+    """
+
+    ended = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         bounds = {"max_files": MOST_FILES, "max_fields": MOST_FILES}
         super().__init__(*arguments, **{**options, **bounds})
 
+    def on_end(self) -> None:
+        self.ended = True
+
     async def parse(self) -> FormData:
-        """The form; the files that have come so far go with any error."""
+        """The form, all of whose files are in its fields FIELD; those that have come so far go with
+        any error.
+
+        MultiPartException for a form that breaks off, ValueError for one of other fields.
+        """
         try:
-            return await super().parse()
+            form = await super().parse()
+            if not self.ended:
+                raise MultiPartException("The form breaks off before its closing boundary.")
+            if FIELD not in form or any(
+                isinstance(part, UploadFile) != (name == FIELD) for name, part in form.multi_items()
+            ):
+                raise ValueError(f"the files of an upload are its fields {FIELD!r}, each of them")
+            return form
         except BaseException:  # also the end of a caller who hung up
             for file in self._files_to_close_on_error:
                 file.close()

@@ -14,6 +14,8 @@ from serve_app.page_uploads import MOST_FILES, FewFiles, delete_files
 
 TYPE = {"content-type": "multipart/form-data; boundary=b"}
 PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n'
+TEXT = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n'
+END = b"--b--\r\n"
 
 
 def parse(folder, *chunks):
@@ -28,7 +30,7 @@ def parse(folder, *chunks):
 
 
 def test_a_few_files_are_taken(tmp_path):
-    form = parse(tmp_path, PART * MOST_FILES, b"--b--\r\n")
+    form = parse(tmp_path, PART * MOST_FILES, END)
     assert len(form.getlist("files")) == MOST_FILES
     assert len(list(tmp_path.iterdir())) == MOST_FILES
 
@@ -38,6 +40,30 @@ def test_of_an_upload_that_is_refused_or_broken_off_no_file_is_left(tmp_path, en
     with pytest.raises((MultiPartException, ClientDisconnect)):
         parse(tmp_path, PART, *ends)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        ([PART], MultiPartException),
+        ([PART, PART[:-3]], MultiPartException),
+        ([b""], MultiPartException),
+        ([PART.replace(b"files", b"other"), END], ValueError),
+        ([PART, PART.replace(b"files", b"other"), END], ValueError),
+        ([PART, TEXT, END], ValueError),
+        ([END], ValueError),
+    ],
+)
+def test_a_form_that_is_no_upload_is_refused_and_no_file_of_it_left(tmp_path, form, error):
+    with pytest.raises(error):
+        parse(tmp_path, *form)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("body", [PART, PART.replace(b"files", b"other") + END])
+def test_to_the_page_it_is_a_mistake_of_the_caller(served, body):
+    answer = httpx.post(f"{served}/gradio_api/upload", content=body, headers=TYPE)
+    assert answer.status_code == 400
 
 
 def test_the_page_takes_no_more(served):

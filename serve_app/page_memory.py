@@ -1,7 +1,8 @@
 """What Gradio keeps for each visitor, kept for the latest of them alone.
 
 Some of it Gradio keeps for ever. Messages it keeps for the latest sessions too, but its queue ends,
-for everyone, on the next message for a session that made way.
+for everyone, on the next message for a session that made way. Names that visitors choose are looked
+at before anything is kept under them.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import Any, TypeVar
 
 from gradio import routes
 from gradio.queueing import Queue
-from gradio.route_utils import FileUploadProgressTracker
+from gradio.route_utils import FileUploadProgress, FileUploadProgressTracker
 from gradio.server_messages import ProcessCompletedMessage
+from gradio.state_holder import SessionState, StateHolder
 
 V = TypeVar("V")
 LONGEST_NAME = 64  # characters; the browser's names of sessions and of uploads have a dozen
 MOST_SESSIONS = 2000  # Gradio's own number
 MOST_UPLOADS = 2000  # whose progress can be asked for
+BEGINS_WITHIN_S = 0.7  # an upload whose progress is asked for; the browser asks as it sends it
 MOST_ANSWERS = 512  # that nobody has read yet, of all sessions together
 MOST_NEWS = 64  # about its place in the queue, of a session
 MOST_COUNTED = 500  # actions of the past; Gradio sums them up after each
@@ -28,20 +31,51 @@ MOST_COUNTED = 500  # actions of the past; Gradio sums them up after each
 def bound_memory(
     queue: Queue, most_sessions: int = MOST_SESSIONS, most_answers: int = MOST_ANSWERS
 ) -> None:
-    """Bound what a page's queue keeps for visitors, and what this process does for uploads."""
+    """Bound what a page's queue keeps for visitors, and what this process does for uploads.
+
+    Before the page is mounted or launched, which makes the states of its sessions.
+    """
     event_ids: Latest[set[str]] = Latest(most_sessions, set)
     queue.pending_event_ids_session = event_ids
     queue.pending_messages_per_session = Inboxes(most_sessions, most_answers, event_ids)
     queue.ANALYTICS_MAX_EVENTS = MOST_COUNTED
+    routes.StateHolder = CheckedStates
     uploads = routes.file_upload_statuses
     uploads._signals = Latest(MOST_UPLOADS, asyncio.Event)
     uploads._statuses = Latest(MOST_UPLOADS, lambda: FileUploadProgressTracker(deque(), False))
+    uploads.is_tracked = _begins_soon
+
+
+async def _begins_soon(upload_id: str) -> bool:
+    """True once an upload has begun; TimeoutError, as of Gradio's own 3 s, if it does not soon."""
+    async with asyncio.timeout(BEGINS_WITHIN_S):
+        return await FileUploadProgress.is_tracked(routes.file_upload_statuses, upload_id)
+
+
+def check_name(name: str) -> None:
+    """ValueError for a name of a session, or of an upload, that is too long or holds a "<".
+
+    Gradio cuts the names of tasks, which begin with their session's, at "<gradio-sep>"; where there
+    are two of them nobody can cancel anything.
+    """
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"a name of {len(name)} characters; at most {LONGEST_NAME}")
+    if "<" in name:
+        raise ValueError("a name with '<' in it")
+
+
+class CheckedStates(StateHolder):
+    """The state of each session, of which those with a name that is refused take no place."""
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        check_name(session_id)
+        return super().__getitem__(session_id)
 
 
 class Latest(OrderedDict[str, V]):
     """As a defaultdict, under names that visitors choose: what was used least recently makes way.
 
-    ValueError for a name that is too long.
+    ValueError for a name that `check_name` refuses.
     """
 
     def __init__(self, most: int, new: Callable[[], V]) -> None:
@@ -58,8 +92,7 @@ class Latest(OrderedDict[str, V]):
         return super().__getitem__(name)
 
     def __setitem__(self, name: str, value: V) -> None:
-        if len(name) > LONGEST_NAME:
-            raise ValueError(f"a name of {len(name)} characters; at most {LONGEST_NAME}")
+        check_name(name)
         super().__setitem__(name, value)
         if len(self) > self.most:
             del self[next(iter(self))]

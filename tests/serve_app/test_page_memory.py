@@ -9,8 +9,10 @@ import gradio as gr
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from gradio.server_messages import EstimationMessage, ProcessCompletedMessage
 
+from serve_app.page_guard import guarded
 from serve_app.page_memory import LONGEST_NAME, MOST_NEWS, Inboxes, Latest, bound_memory
 
 WAIT, SPEAK = 0, 1  # the actions of the page below
@@ -110,16 +112,17 @@ def test_what_was_used_least_recently_makes_way():
     assert kept.pop("a") == ["a", "a"] and kept.pop("a", None) is None and len(kept) == 1
 
 
+@pytest.mark.parametrize("name", ["n" * (LONGEST_NAME + 1), "a<gradio-sep>b"])
 @pytest.mark.parametrize(
     ("path", "how"),
     [
+        ("run/describe", {"json": {"data": [], "session_hash": "NAME"}}),
         ("queue/join", {"json": {"data": [], "fn_index": 0, "session_hash": "NAME"}}),
         ("upload?upload_id=NAME", {"files": {"files": ("a.png", b"x")}}),
         ("upload_progress?upload_id=NAME", {}),
     ],
 )
-def test_a_long_name_of_a_session_or_of_an_upload_is_refused(served, path, how):
-    name = "n" * (LONGEST_NAME + 1)
+def test_a_name_of_a_session_or_of_an_upload_that_is_no_good_is_refused(served, path, how, name):
     given = json.loads(json.dumps(how.get("json")).replace("NAME", name))
     answer = httpx.request(
         "POST" if how else "GET",
@@ -131,9 +134,26 @@ def test_a_long_name_of_a_session_or_of_an_upload_is_refused(served, path, how):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize("name", ["n" * (LONGEST_NAME + 1), "a<gradio-sep>b"])
+@pytest.mark.parametrize("path", ["queue/join", "run/speak"])
+def test_a_session_whose_name_is_refused_takes_the_place_of_no_other(path, name):
+    def speak() -> str:
+        return "done"
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.api(speak)
+    bound_memory(blocks._queue)
+    app = gr.mount_gradio_app(FastAPI(), blocks, path="/", app_kwargs=guarded())
+    body = {"data": [], "fn_index": 0, "session_hash": name}
+    assert TestClient(app).post(f"/gradio_api/{path}", json=body).status_code == 400
+    assert not blocks.state_holder.session_data
+
+
 def test_the_progress_of_an_upload_is_told_also_once_it_has_ended(served):
     with httpx.Client(base_url=f"{served}/gradio_api", timeout=60) as http:
         sent = http.post("/upload?upload_id=one", files={"files": ("a.png", b"x")})
         assert sent.status_code == 200
         assert '"done"' in http.get("/upload_progress?upload_id=one").text
-        assert http.get("/upload_progress?upload_id=none").status_code == 404
+        none = http.get("/upload_progress?upload_id=none")
+        assert none.status_code == 404
+        assert none.elapsed.total_seconds() < 2  # of Gradio's own 3

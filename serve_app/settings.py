@@ -19,6 +19,9 @@ SERVE_SETTINGS = {
     # Headers that stop halfway hold a connection for a minute and not an hour. It is about what a
     # client has still to send: one that only listens, to a stream of events, is not cut off.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
+    # HAProxy would tell whatever listens on port 514 of this machine the path of each request, and
+    # with it the names of files that visitors uploaded.
+    "RAY_SERVE_HAPROXY_LOG_TARGET": "/dev/null",
     # The third failed check replaces a proxy that died: after 1 s and not after 30.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.3",
     # A node whose processes are gone fails five checks in 5 s and not in 15; then its replicas

@@ -1,7 +1,8 @@
 """What of Gradio's own routes the page leaves out, bounds, and answers in words.
 
-Gradio takes a request that names no action or misses a field for a failure of its own, keeps
-streams open for whoever asks, and has routes for what this page does not do.
+Gradio takes a request that names no action or misses a field for a failure of its own, promises a
+stream before it looks whether there is one, keeps it open for whoever asks, and has routes for what
+this page does not do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from fastapi import Request
 from gradio.route_utils import FnIndexInferError
+from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +23,7 @@ from serve_app.form_boundaries import with_checked_boundaries
 from serve_app.form_charset import FormCharset
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 from serve_app.readable_address import ReadableAddress
+from serve_app.serve_headers import PlainHeaders
 
 LOG = logging.getLogger(__name__)
 # Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program, or
@@ -35,13 +38,9 @@ _LEFT_OUT = (
     "/gradio_api/dev/",
     "/monitoring",
 )
-_UPLOAD, _INFO = "/gradio_api/upload", "/gradio_api/info"
-_STREAMS = (
-    "/gradio_api/heartbeat/",
-    "/gradio_api/queue/data",
-    "/gradio_api/call/",
-    "/gradio_api/upload_progress",
-)
+_UPLOAD, _INFO, _FILE = "/gradio_api/upload", "/gradio_api/info", "/gradio_api/file"
+_MESSAGES, _ACTION = "/gradio_api/queue/data", "/gradio_api/call/"
+_STREAMS = ("/gradio_api/heartbeat/", _MESSAGES, _ACTION, "/gradio_api/upload_progress")
 # Files come by another route; what an action is given is a few words, and is kept for a while.
 MOST_GIVEN = 64 * 1024  # bytes
 MOST_STREAMS = 768  # open at a time, two for each visitor; Serve lets 1,024 requests in
@@ -51,7 +50,8 @@ def guarded() -> dict[str, Any]:
     """Arguments for the FastAPI application that Gradio makes."""
     # AttributeError: of a form's field where a file was expected.
     unreadable = (FnIndexInferError, AttributeError, KeyError, TypeError, ValueError)
-    around = (FormCharset, ReadableAddress, PageRoutes)
+    # The headers once more: a Space has no Serve in front.
+    around = (PlainHeaders, FormCharset, ReadableAddress, PageRoutes)
     return {
         "middleware": [Middleware(each) for each in around],
         "exception_handlers": dict.fromkeys(unreadable, _on_unreadable) | {OSError: _on_os_error},
@@ -59,8 +59,9 @@ def guarded() -> dict[str, Any]:
 
 
 class PageRoutes:
-    """ASGI middleware: 404 for routes that the page has no use for, 503 for too many streams, 413
-    for more than an action takes, 400 for an upload with lines that are nearly boundaries.
+    """ASGI middleware: 404 for routes that the page has no use for and for streams of nobody, 503
+    for too many streams, 413 for more than an action takes, 400 for an upload with lines that are
+    nearly boundaries.
     """
 
     def __init__(self, app: ASGIApp, most_streams: int = MOST_STREAMS) -> None:
@@ -85,9 +86,7 @@ class PageRoutes:
             await self.app(scope, receive, send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.streams >= self.most_streams:
-            words = f"{self.streams} streams are open already; try again"
-            problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+        if problem := self._stream_problem(scope):
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
         self.streams += 1
@@ -96,11 +95,33 @@ class PageRoutes:
         finally:
             self.streams -= 1
 
+    def _stream_problem(self, scope: Scope) -> Problem | None:
+        if self.streams >= self.most_streams:
+            words = f"{self.streams} streams are open already; try again"
+            return Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+        if scope["path"].startswith((_MESSAGES, _ACTION)) and not _has_messages(scope):
+            return Problem(404, "not_found", "no such session or action, or its answer was read")
+        return None
+
+
+def _has_messages(scope: Scope) -> bool:
+    """Whether there is an inbox for the session, or the action, whose messages are asked for."""
+    queue = scope["app"].get_blocks()._queue
+    if scope["path"].startswith(_MESSAGES):
+        session = QueryParams(scope["query_string"]).get("session_hash")
+        # Without a name it is a 422 of Gradio's.
+        return session is None or session in queue.pending_messages_per_session
+    action = scope["path"].rpartition("/")[2]
+    # Also of one that has ended, until somebody has read its answer.
+    return any(action in waited for waited in queue.pending_event_ids_session.values())
+
 
 async def _on_unreadable(request: Request, error: Exception) -> Response:
     # What the page's own actions raise ends in Gradio's queue; here is what it could not read.
     path = request.scope["path"]
-    LOG.warning("%s %s can't be read", request.method, path, exc_info=error)
+    # Below this one are names that visitors gave their files.
+    shown = _FILE if path.startswith(_FILE) else path
+    LOG.warning("%s %s can't be read", request.method, shown, exc_info=error)
     words = "the request names no action of the page, or not what that needs; see ?view=api"
     return problem_response(Problem(400, "invalid_request", words), path)
 

@@ -1,8 +1,13 @@
-"""Headers by which a request speaks to Ray Serve, and what of it Serve gets to hear.
+"""Headers that no request steers by: what of them Ray Serve, and the page, get to hear.
 
 Serve reads some of them before any endpoint does, and takes bytes that are no text for a failure of
 its own. With two of them a client would set its own deadline, whose end Serve answers in other
 words than ours, or keep a request alive that it has abandoned.
+
+Of others nothing here makes use, but they are read all the same. FastAPI parses the cookies of each
+request, in the square of their length. Gradio lets scripts of every origin read its answers, fails
+on an origin without a host, and answers a range with the headers of the request, or a part of a
+file compressed by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
+_UNUSED = (b"cookie", b"origin", b"range")
 _READ = (
     b"x-request-id",
     b"x-session-id",
@@ -21,11 +27,11 @@ LONGEST = 200  # characters; a request's ID comes back with its answer and stand
 
 def middlewares() -> list[Middleware]:
     """For Serve, which asks for them by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
-    return [Middleware(PlainServeHeaders)]
+    return [Middleware(PlainHeaders)]
 
 
-class PlainServeHeaders:
-    """ASGI middleware: takes out of a request what Serve should not act upon."""
+class PlainHeaders:
+    """ASGI middleware: takes out of a request what nobody should act upon."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -38,6 +44,6 @@ class PlainServeHeaders:
 
 def _passes(name: bytes, value: bytes) -> bool:
     name = name.replace(b"_", b"-")  # to Serve they are the same
-    if name in _STEERING:
+    if name in _STEERING or name in _UNUSED:
         return False
     return name not in _READ or (len(value) <= LONGEST and value.isascii())

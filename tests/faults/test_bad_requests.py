@@ -322,6 +322,12 @@ def test_headers_that_are_no_text_do_not_matter(served, name):
     assert exchange(served, request + PICTURE).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("path", [b"/config", b"/", b"/v1/models"])
+def test_an_origin_without_a_host_is_as_good_as_none(served, path):
+    answer = exchange(served, b"GET " + path + b" HTTP/1.0\r\nOrigin: http://x\r\n\r\n")
+    assert answer.split(b" ")[1] == b"200", answer[:200]
+
+
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/explain", "/gradio_api/upload"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
 def test_who_asks_for_a_websocket_is_answered_as_if_not_and_a_body_is_not_read(
@@ -404,7 +410,8 @@ def test_logs_hold_no_picture(http):
     last = {"x-request-id": "the-last-of-those-with-a-picture"}
     for content in (data, data[:-300]):
         http.post("/v1/explain", files={"file": (name, content, "image/png")})
-        http.post("/gradio_api/upload", files={"files": (name, content, "image/png")})
+        sent = http.post("/gradio_api/upload", files={"files": (name, content, "image/png")})
+        assert http.get(f"/gradio_api/file={sent.json()[0]}").content == content
         http.post("/v1/classify", files={"file": (name, content, "image/png")}, headers=last)
     logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
     deadline = time.monotonic() + 20
@@ -421,3 +428,16 @@ def test_logs_hold_no_picture(http):
             assert json.dumps(secret.decode("latin-1"))[1:-1].encode() not in content, path
     print(f"\nread {read / 2**20:.1f} MiB of logs")
     assert read > 1000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the port of the syslog is root's")
+def test_the_proxy_tells_the_syslog_nothing_of_a_request(http):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
+        try:
+            syslog.bind(("127.0.0.1", 514))
+        except OSError:
+            pytest.skip("there is a syslog on this machine")
+        syslog.settimeout(1)
+        http.get("/gradio_api/file=/tmp/a-name.png")
+        with pytest.raises(TimeoutError):
+            syslog.recv(65536)

@@ -1,6 +1,7 @@
 """Gradio's own routes: what can't be read is a 4xx, and nobody holds all streams."""
 
 import asyncio
+import logging
 import time
 
 import gradio as gr
@@ -58,6 +59,47 @@ def test_a_name_too_long_for_a_file_is_none(served, start, name):
     answer = httpx.get(f"{served}/{start}/{name}", timeout=60)
     assert answer.status_code in (403, 404), answer.text
     assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "queue/data?session_hash=nobody",
+        "call/nothing/x",
+        "call/classify/x",
+        "call/v2/classify/x",
+        "call/describe",
+    ],
+)
+def test_there_is_no_stream_for_nobody(served, path):
+    answer = httpx.get(f"{served}/gradio_api/{path}", timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_a_session_without_a_name_is_a_mistake_of_its_own(served):
+    assert httpx.get(f"{served}/gradio_api/queue/data", timeout=60).status_code == 422
+
+
+def test_an_answer_is_told_once(served):
+    with httpx.Client(base_url=f"{served}/gradio_api", timeout=30) as http:
+        started = http.post("/call/models", json={"data": []})
+        action = f"/call/models/{started.json()['event_id']}"
+        assert "event: complete" in http.get(action).text
+        with http.stream("GET", action) as again:  # which may never end
+            assert again.status_code == 404
+
+
+def test_the_log_of_what_can_not_be_read_names_no_file_of_a_visitor(caplog):
+    api = FastAPI(exception_handlers=guarded()["exception_handlers"])
+
+    @api.get("/gradio_api/file={path:path}")
+    def fail(path: str) -> None:
+        raise ValueError("no such range")
+
+    with caplog.at_level(logging.WARNING):
+        answer = TestClient(api).get("/gradio_api/file=/tmp/my-cat.png")
+    assert answer.status_code == 400
+    assert "GET /gradio_api/file can't be read" in caplog.text and "my-cat" not in caplog.text
 
 
 def test_more_streams_than_the_page_holds_are_refused_and_others_are_not():

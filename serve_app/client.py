@@ -11,12 +11,14 @@ import argparse
 import json
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -27,6 +29,8 @@ from cifar_model.files import write_whole
 from serve_app.http_retry import ask
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Of a picture, as in `images`, which would import more than a client needs.
+MAX_BYTES = 10 * 2**20
 # Answers that may wait for a slower one before them, for each request under way.
 AHEAD = 8
 BYTES = {"content-type": "application/octet-stream"}
@@ -69,8 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:  # whoever reads the lines has enough of them
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             failed = 0
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
     raise SystemExit(1 if failed else 0)
 
 
@@ -162,16 +164,34 @@ def in_order(
 ) -> Iterator[dict[str, Any]]:
     """Results in the order of the pictures, `concurrency` of them being worked on at a time."""
     waiting: deque[Future[dict[str, Any]]] = deque()
-    pool = ThreadPoolExecutor(concurrency)
+    asked: SimpleQueue[tuple[Picture, Future[dict[str, Any]]] | None] = SimpleQueue()
+
+    def take_turns() -> None:
+        while (turn := asked.get()) is not None:
+            picture, result = turn
+            if result.set_running_or_notify_cancel():
+                try:
+                    result.set_result(work(picture))
+                except BaseException as error:
+                    result.set_exception(error)
+
+    # No pool: Python would wait at its end for each request under way, and a server may be slow.
+    workers = min(concurrency, len(pictures))
+    for _ in range(workers):
+        threading.Thread(target=take_turns, daemon=True).start()
     try:
         for picture in pictures:
-            waiting.append(pool.submit(work, picture))
+            waiting.append(Future())
+            asked.put((picture, waiting[-1]))
             if len(waiting) >= AHEAD * concurrency:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for result in waiting:
+            result.cancel()
+        for _ in range(workers):
+            asked.put(None)
 
 
 def classify(
@@ -179,6 +199,13 @@ def classify(
 ) -> dict[str, Any]:
     """What the server says of a picture, `path` with it; or `path` and `error`."""
     try:
+        size = picture.path.stat().st_size
+        if size > MAX_BYTES:
+            words = f"the file has {size:,} bytes; at most {MAX_BYTES:,}"
+            return {
+                "path": str(picture.path),
+                "error": {"code": "image_too_large", "message": words},
+            }
         content = picture.path.read_bytes()
         answer = ask(client, "POST", "/v1/classify", content=content, params=asked, headers=BYTES)
         if answer.status_code != 200:

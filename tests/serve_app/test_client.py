@@ -4,12 +4,14 @@ import hashlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import Image
 
 from cifar_model.predictor import Predictor
 from cifar_model.sources import load_source
-from serve_app import client
+from serve_app import client, images
 from serve_app.access import Access, AccessSettings
 from serve_app.admission import Admission
 from serve_app.api import build_api
@@ -231,6 +233,52 @@ def test_whoever_reads_the_lines_may_leave(local_server, tmp_path):
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(30) == 0
+
+
+def test_a_file_larger_than_a_server_takes_is_that_pictures_error_and_is_not_read(
+    local_server, folder, capsys
+):
+    assert client.MAX_BYTES == images.MAX_BYTES
+    with (folder / "04.png").open("wb") as file:
+        file.truncate(2**36)  # of which the disk holds nothing
+    status, lines, errors = run(capsys, folder, "--url", local_server)
+    assert (status, len(lines)) == (1, 11)
+    assert f"{folder / '04.png'}: the file has 68,719,476,736 bytes" in errors
+
+
+class Hangs(BaseHTTPRequestHandler):
+    """Of a server that lives, and answers no picture."""
+
+    asked, ended = threading.Event(), threading.Event()
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self):
+        self.asked.set()
+        self.ended.wait()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_ctrl_c_ends_it_at_once_though_the_server_hangs(folder):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hangs) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = "http://{}:{}".format(*server.server_address)
+        command = [sys.executable, "-m", "serve_app.client", folder, "--url", url]
+        root = Path(__file__).parents[2]
+        with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert Hangs.asked.wait(60)
+                process.send_signal(signal.SIGINT)
+                assert process.communicate(timeout=10)[1] == "client: interrupted\n"
+            finally:
+                Hangs.ended.set()
+                server.shutdown()
+                process.kill()
+        assert process.returncode == 130
 
 
 def test_results_keep_their_order_and_no_more_than_asked_run_at_once():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_METHOD, EXPLAINABLE_LAYERS, EXPLANATION_METHODS
-from cifar_model.model_folder import load_model
 from cifar_model.normalisation import Normalisation, normalise
 from cifar_model.resnet9 import ResNet9
 
@@ -32,12 +30,6 @@ class GradCam:
         self._network = copy.deepcopy(network).eval()
         self._normalisation = normalisation
         self._lock = threading.Lock()
-
-    @classmethod
-    def load(cls, folder: Path) -> GradCam:
-        """For the network of a model folder."""
-        network, config = load_model(folder)
-        return cls(network, config.normalisation)
 
     def __call__(
         self, framed: Picture, class_index: int, layer: str, method: str = DEFAULT_METHOD

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ class ModelConfig:
             "note": self.note,
             "weights_sha256": self.weights_sha256,
         }
+
+
+def same_model(one: ModelConfig, other: ModelConfig) -> bool:
+    """Whether these are configs of one model, which may have been evaluated in between."""
+    return replace(one, metrics={}) == replace(other, metrics={})
 
 
 def read_config(folder: Path) -> ModelConfig:

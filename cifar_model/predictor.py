@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 from cifar_model.class_map import grad_cam_from_class_map
 from cifar_model.engine import Engine, EngineName, Forward, Framed, load_engine
+from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
-from cifar_model.model_config import ModelConfig, read_config
+from cifar_model.model_config import ModelConfig, read_config, same_model
+from cifar_model.model_folder import load_model
 
 if TYPE_CHECKING:
     from cifar_model.explain import GradCam
+
+
+class FolderChanged(InputError):
+    """A model's folder no longer holds the model that was loaded from it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Predictor:
 
         class_index: the class to explain; None for the most probable one.
         layer: one of `layers.EXPLAINABLE_LAYERS`; method: one of `layers.EXPLANATION_METHODS`.
+            FolderChanged for another than the default, the first time, if the folder has changed.
         """
         return self.explain_from(self.forward([framed]), framed, class_index, layer, method)
 
@@ -102,10 +109,19 @@ class Predictor:
 
     @cached_property
     def grad_cam(self) -> GradCam:
-        """For other layers and methods, which need PyTorch and the network's gradients."""
+        """For other layers and methods, which need PyTorch and the network's gradients.
+
+        It is read when it is first needed: FolderChanged if the folder holds another model by then.
+        """
         from cifar_model.explain import GradCam
 
-        return GradCam.load(self.folder)
+        try:
+            network, config = load_model(self.folder)
+        except (InputError, OSError) as error:
+            raise FolderChanged(str(error)) from error
+        if not same_model(config, self.config):
+            raise FolderChanged(f"model {self.folder}: another than was loaded lies there now")
+        return GradCam(network, config.normalisation)
 
 
 def softmax(logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ framed: squares (S, S, 3) of the side that the model sees.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
 from cifar_model.model_config import ModelConfig
-from cifar_model.predictor import Explanation, Predictor
+from cifar_model.predictor import Explanation, FolderChanged, Predictor
 from serve_app.batching import Batcher
 from serve_app.problems import RETRY_AFTER_S, Problem
 from serve_app.slow_lane import SlowLane
 
+LOG = logging.getLogger(__name__)
 # Explanations that take a backward pass, about 50 ms each: the last waits for a second or two.
 MOST_EXPLAINED = 32
 
@@ -128,8 +130,12 @@ class InProcess:
         explain = running.predictor.explain_from
         if (layer, method) == (DEFAULT_LAYER, DEFAULT_METHOD):
             return explain(found, square, class_index, layer, method)
-        # The package takes a backward pass, one at a time.
-        return await self._slow_lane(lambda: explain(found, square, class_index, layer, method))
+        try:
+            # The package takes a backward pass, one at a time.
+            return await self._slow_lane(lambda: explain(found, square, class_index, layer, method))
+        except FolderChanged as error:
+            LOG.warning("%s", error)
+            raise folder_changed(model or next(iter(self.models))) from error
 
     async def ready(self, model: str | None = None) -> bool:
         """See `Backend`."""
@@ -148,4 +154,13 @@ class InProcess:
 def replaced(name: str) -> Problem:
     """What is answered where a model was exported anew while it was asked."""
     words = f"model {name!r} was replaced while it was asked; try again"
+    return Problem(503, "model_unavailable", words, retry_after_s=RETRY_AFTER_S)
+
+
+def folder_changed(name: str) -> Problem:
+    """What is answered where the model goes on being served and its files are no longer there."""
+    words = (
+        f"the folder of model {name!r} no longer holds what is served under this name, so that it "
+        f"can be explained only at layer {DEFAULT_LAYER} by method {DEFAULT_METHOD}"
+    )
     return Problem(503, "model_unavailable", words, retry_after_s=RETRY_AFTER_S)

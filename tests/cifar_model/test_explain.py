@@ -54,10 +54,10 @@ def test_the_default_layers_map_is_grad_cam_by_definition(predictor, network, di
 
 
 @pytest.mark.parametrize("class_index", range(10))
-def test_the_closed_form_is_what_the_package_finds(predictor, digits_model, class_index):
+def test_the_closed_form_is_what_the_package_finds(predictor, network, class_index):
     from cifar_model.sources import load_source
 
-    package = GradCam.load(digits_model)
+    package = GradCam(network, predictor.config.normalisation)
     for image in load_source("digits").test.images[:4]:
         found = predictor.explain(image, class_index=class_index).map
         expected = package(image, class_index, DEFAULT_LAYER)

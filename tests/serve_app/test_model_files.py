@@ -163,6 +163,26 @@ def test_pictures_framed_for_the_model_before_are_kept_from_the_one_that_answers
     assert (refused.status, refused.code) == (503, "model_unavailable")
 
 
+def test_a_loaded_model_whose_folder_holds_another_by_now_is_not_explained_from_that(tmp_path, png):
+    """Other layers than the default are read when they are first asked for."""
+
+    def explain(layer):
+        answer = client.post(f"/v1/explain?layer={layer}", content=png, headers=PNG)
+        return answer.status_code, answer.headers["content-type"], answer.content
+
+    folder = add_model(tmp_path / "a", "a")
+    with TestClient(build_api(InProcess({"a": Predictor.load(folder)}))) as client:
+        for change in (lambda: add_model(folder, "a", seed=1), lambda: shutil.rmtree(folder)):
+            change()
+            status, _, content = explain("layer2")
+            assert (status, json.loads(content)["error"]["code"]) == (503, "model_unavailable")
+            assert str(tmp_path) not in content.decode()
+            assert explain("res2")[0] == 200
+        # Evaluated, it is the same model.
+        add_model(folder, "a", metrics={"test_accuracy": 0.5})
+        assert explain("layer2")[:2] == (200, "image/png")
+
+
 def test_the_version_changes_with_any_file(models, tmp_path):
     add_model(tmp_path / "a", "a")
     models.rescan()

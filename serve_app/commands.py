@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def jobs_are_here() -> bool:
 def how_to_evaluate(folder: Path) -> str:
     """The command that writes a model's report; a Space has it not, and is built from one."""
     if jobs_are_here():
-        command = f"python -m jobs.evaluate --model {folder}"
+        command = shlex.join(["python", "-m", "jobs.evaluate", "--model", str(folder)])
         return f"This command writes its report:\n\n```sh\n{command}\n```"
     return (
         "Where this Space was built, this command writes its report; then build it anew:"

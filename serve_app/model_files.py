@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from cifar_model.errors import InputError
-from cifar_model.model_config import ModelConfig, read_config
+from cifar_model.model_config import ModelConfig, read_config, same_model
 from cifar_model.weights import read_weights
 from serve_app.catalog import Catalog
 from serve_app.models import unknown_model
@@ -67,6 +68,19 @@ def check_same(catalog: Catalog, name: str, config: ModelConfig) -> None:
         raise InputError(f"model {name}: its folder holds {config.name} now")
     if config.class_names != catalog[name].class_names:
         raise InputError(f"model {name}: its folder is being written")
+
+
+def why_not_its_own(folder: Path, config: ModelConfig) -> str | None:
+    """One sentence on why what lies in a folder is not this model's; None where it is.
+
+    The default model is served as it was at the start, whatever becomes of its folder.
+    """
+    try:
+        if same_model(read_config(folder), config):
+            return None
+    except InputError as error:
+        LOG.warning("%s", error)
+    return "The folder of this model no longer holds it; what lies there now is not shown."
 
 
 def unavailable(name: str) -> Problem:

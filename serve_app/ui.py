@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from cifar_model.first_few import first_few
 from serve_app.backends import Backend
 from serve_app.example_pictures import shipped_pictures
 from serve_app.images import MAX_BYTES
@@ -48,6 +49,7 @@ CSS = """
 HOUR = 3600  # seconds
 LOOKS_EVERY_S = 0.02
 SESSIONS = 500
+MOST_NAMED = 20  # classes in the heading; of more the first few
 
 
 def page_options() -> dict[str, Any]:
@@ -80,9 +82,10 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
 
     def describe(model_name: str) -> str:
         classes = backend.models[model_name].class_names
+        named = ", ".join(classes) if len(classes) <= MOST_NAMED else first_few(classes)
         return (
             f"# Image classifier\nModel **{model_name}** sorts pictures into "
-            f"{len(classes)} classes: {', '.join(classes)}."
+            f"{len(classes):,} classes: {named}."
         )
 
     def models() -> list[str]:
@@ -105,13 +108,14 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
             names, value=names[0], label="Model", visible=len(names) > 1, elem_id="model"
         )
         model.preprocess = known
+        # First, for the page does what a change sets off one after the other.
+        model.change(describe, model, heading, api_name="describe")
         with gr.Tabs() as tabs:
-            classify_tab(backend, model)
+            classify_tab(backend, model, blocks)
             mistakes = misclassified_tab(backend, folders, model)
             report_tab(backend, folders, model, tabs, mistakes)
             data_tab(backend, model)
             models_tab(backend, model)
-        model.change(describe, model, heading, api_name="describe")
         blocks.load(choices, None, model, api_visibility="private")
         gr.api(models, api_name="models")
     # Past the queue there would be no bound, and an error of a visitor's a 500.

@@ -42,7 +42,12 @@ DISTRIBUTIONS = (
 # With CUDA, as PyPI has it, PyTorch would take 6 GB.
 CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
 MODEL_FILES = ("config.json", "model.safetensors", "README.md", "history.csv")
-REPORT_FILES = ("report/report.json", "report/misclassified.npz", str(LR_FIND))
+REPORT_FILES = (
+    "report/report.json",
+    "report/misclassified.npz",
+    "report/confusion_matrix.png",  # which the page names where a table would be too large
+    str(LR_FIND),
+)
 
 
 def build(out: Path, models: Mapping[str, Path]) -> Path:

@@ -28,17 +28,20 @@ from serve_app.images import MAX_BYTES, decode_image
 from serve_app.model_data import read_data, why_unreadable
 from serve_app.sliders import whole_number
 from serve_app.tabs.messages import class_index, messages
+from serve_app.tabs.triggers import set_off_by
 
 BEST = "predicted"
 BUTTONS = ["download", "fullscreen"]
 SEEN_SIDE = 160  # pixels on the page
 SHOWN_PIXELS = 2_000_000  # of an overlay; each answer leaves one in Gradio's cache for a day
 DRAWN = 8  # pictures of the data a click
+# What the browser shows for no answer: no classes, and four times nothing.
+BLANK = "() => [{}, null, null, null, null]"
 Example = Path | Picture
 
 
-def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
-    """Build the tab in the Blocks that is open."""
+def classify_tab(backend: Backend, model: gr.Dropdown, page: gr.Blocks) -> None:
+    """Build the tab in the page, which is open."""
     first = next(iter(backend.models))
     classes = backend.models[first].class_names
 
@@ -74,9 +77,20 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
             enlarged(faithful.removed, SEEN_SIDE) if faithful else None,
         )
 
-    async def again(picture_path: str | None, *how: Any) -> Any:
-        # Without a picture there is nothing to do yet, and nothing wrong.
-        return await classify(picture_path, *how) if picture_path else (gr.skip(),) * len(outputs)
+    async def answer(event: gr.EventData, picture_path: str | None, *how: Any) -> tuple[Any, ...]:
+        # Without a picture there is nothing to do yet, and nothing wrong; and what was on its way
+        # when the model changed is asked again by itself.
+        if picture_path is None or set_off_by(event, model):
+            return clear()
+        try:
+            return await classify(picture_path, *how)
+        except gr.Error as error:
+            # After an error the page would forget what was asked meanwhile.
+            gr.Warning(error.message, duration=error.duration, title=error.title)
+            return clear()
+
+    def clear() -> tuple[None, ...]:
+        return (None,) * len(outputs)
 
     def choose(event: gr.SelectData, examples: list[Example]) -> Picture:
         chosen = examples[event.index]
@@ -95,6 +109,13 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
     def shown(examples: list[Example]) -> list[Example]:
         return [e if isinstance(e, Path) else enlarged(e, SEEN_SIDE) for e in examples]
 
+    def fit(model_name: str) -> tuple[gr.Slider, gr.Button]:
+        config = backend.models[model_name]
+        return (
+            gr.Slider(maximum=len(config.class_names)),
+            gr.Button(visible=why_unreadable(config) is None),
+        )
+
     def adapt(model_name: str) -> tuple[gr.Dropdown, gr.Slider, gr.Image, gr.Button]:
         config = backend.models[model_name]
         count = len(config.class_names)
@@ -107,12 +128,16 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
 
     shipped: list[Example] = [*shipped_pictures()]
     size = backend.models[first].image_size
-    with gr.Tab("Classify", id="classify"), gr.Row():
+    # A script may ask any model; only a page's visitor has the bound of the one that is chosen.
+    most_classes = max(len(config.class_names) for config in backend.models.values())
+    with gr.Tab("Classify", id="classify") as tab, gr.Row():
         with gr.Column():
             picture = gr.Image(
                 type="filepath",
                 sources=["upload", "clipboard", "webcam"],
                 label="Picture",
+                # What is chosen from the pictures to try, as it is.
+                format="png",
                 height=300,
                 elem_id="picture",
             )
@@ -126,7 +151,7 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
                     allow_custom_value=True,
                     min_width=140,
                 )
-                top_k = whole_number(1, len(classes), min(5, len(classes)), "Top k")
+                top_k = whole_number(1, most_classes, min(5, len(classes)), "Top k")
             with gr.Row():
                 layer = layer_choice()
                 method = method_choice()
@@ -181,29 +206,31 @@ def classify_tab(backend: Backend, model: gr.Dropdown) -> None:
     inputs = [picture, model, top_k, explained, layer, method, opacity]
     outputs = [labels, overlay, words, seen, removed]
 
-    def clear() -> tuple[None, ...]:
-        return (None,) * len(outputs)
-
-    run.click(classify, inputs, outputs, api_name="classify")
-    uploaded = picture.input(classify, inputs, outputs, api_visibility="private")
-    # An answer to the picture before must not stand beside one that can't be used.
-    uploaded.failure(clear, None, outputs, api_visibility="private")
-    chosen = gallery.select(choose, examples, picture, api_visibility="private")
-    chosen.then(classify, inputs, outputs, api_visibility="private")
-    picture.clear(clear, None, outputs, api_visibility="private")
-    gr.on(
-        [explained.input, layer.input, method.input, top_k.input, opacity.input],
-        again,
+    # The answer before is none of another picture or model; this the browser does at once.
+    gr.on([picture.change, model.change], None, None, outputs, js=BLANK)
+    model.change(adapt, model, [explained, top_k, seen, more], api_visibility="private")
+    answered = gr.on(
+        [
+            picture.change,
+            run.click,
+            model.change,
+            *(choice.input for choice in (explained, layer, method, top_k, opacity)),
+        ],
+        answer,
         inputs,
         outputs,
-        # Sliders report every step on the way; the last one counts.
+        # Sliders report every step on the way, and pictures come quickly; the last one counts.
         trigger_mode="always_last",
         api_visibility="private",
         show_progress="minimal",
     )
+    answered.failure(clear, None, outputs, api_visibility="private")
+    # For scripts, to which an error is an error.
+    gr.on([], classify, inputs, outputs, api_name="classify")
+    gallery.select(choose, examples, picture, trigger_mode="multiple", api_visibility="private")
     more.click(draw, model, [gallery, examples], api_name="example_pictures")
-    switched = model.change(adapt, model, [explained, top_k, seen, more], api_visibility="private")
-    switched.then(clear, None, outputs, api_visibility="private")
+    # The data may have come since the page was built.
+    gr.on([page.load, tab.select], fit, model, [top_k, more], api_visibility="private")
 
 
 def in_words(faithful: Faithfulness | None, label: str) -> str:

@@ -14,6 +14,7 @@ from serve_app.answers import enlarged, side_by_side
 from serve_app.backends import Backend
 from serve_app.model_data import read_data, why_unreadable
 from serve_app.tabs.messages import messages
+from serve_app.tabs.triggers import set_off_by
 
 VERSIONS = 3  # augmented, beside each original
 SIDE = 128  # pixels on the page
@@ -23,10 +24,13 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
     """Build the tab in the Blocks that is open."""
 
     def draw(
+        event: gr.EventData,
         model_name: str,
         count: int,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio asks for it)
     ) -> tuple[str, list[tuple[NDArray[np.uint8], str]]]:
+        if set_off_by(event, model):
+            return "", []
         config = backend.models[model_name]
         if reason := why_unreadable(config):
             return reason, []
@@ -67,12 +71,12 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
         )
         return words, rows
 
-    def adapt(model_name: str) -> tuple[str, gr.Column, None]:
+    def look(model_name: str) -> tuple[str, gr.Column]:
         reason = why_unreadable(backend.models[model_name])
-        return reason or READY, gr.Column(visible=reason is None), None
+        return reason or READY, gr.Column(visible=reason is None)
 
     reason = why_unreadable(next(iter(backend.models.values())))
-    with gr.Tab("Data", id="data"):
+    with gr.Tab("Data", id="data") as tab:
         words = gr.Markdown(reason or READY, elem_id="data-words")
         with gr.Column(visible=reason is None) as body:
             with gr.Row():
@@ -80,6 +84,7 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
                     1, 24, value=6, step=1, precision=0, label="Images", min_width=140
                 )
                 run = gr.Button("Draw", variant="primary", min_width=140)
+            drawn = gr.Markdown()
             gallery = gr.Gallery(
                 label="Originals and their augmented versions",
                 show_label=False,
@@ -94,8 +99,24 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
                 buttons=[],
                 elem_id="augmented",
             )
-    run.click(draw, [model, count], [words, gallery], api_name="augmented")
-    model.change(adapt, model, [words, body, gallery], api_visibility="private")
+    # The data may have come since the page was built.
+    gr.on(
+        [tab.select, model.change],
+        look,
+        model,
+        [words, body],
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    rows_shown = gr.on(
+        [run.click, model.change],
+        draw,
+        [model, count],
+        [drawn, gallery],
+        trigger_mode="always_last",
+        api_name="augmented",
+    )
+    rows_shown.failure(lambda: ("", []), None, [drawn, gallery], api_visibility="private")
 
 
 READY = "**Draw** shows training images beside their augmented versions, each time others."

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 from cifar_model.errors import InputError
+from cifar_model.first_few import first_few
 from serve_app.problems import Problem
 
 
@@ -23,5 +24,5 @@ def messages(title: str) -> Iterator[None]:
 def class_index(name: str, class_names: tuple[str, ...]) -> int:
     """The position of a class; InputError for a name that is none."""
     if name not in class_names:
-        raise InputError(f"no class {name!r}: expected one of {', '.join(class_names)}")
+        raise InputError(f"no class {name!r}: expected one of {first_few(class_names)}")
     return class_names.index(name)

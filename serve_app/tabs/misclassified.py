@@ -11,13 +11,16 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_model.errors import InputError
 from cifar_model.report_folder import Mistakes, read_mistakes
 from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
 from serve_app.commands import how_to_evaluate
+from serve_app.model_files import why_not_its_own
 from serve_app.sliders import whole_number
 from serve_app.tabs.classify import layer_choice, method_choice, opacity_choice
 from serve_app.tabs.messages import class_index, messages
+from serve_app.tabs.triggers import set_off_by
 
 ANY = "any class"
 SURE, UNSURE, NEAR = "surest", "least sure", "nearest miss"
@@ -42,8 +45,11 @@ def misclassified_tab(
 
     def select(model_name: str, true: str, predicted: str, order: str) -> Mistakes | None:
         with messages("These can't be shown"):
-            names = backend.models[model_name].class_names
-            found = read_mistakes(folders[model_name] / "report")
+            config, folder = backend.models[model_name], folders[model_name]
+            if reason := why_not_its_own(folder, config):
+                raise InputError(reason.rstrip("."))
+            names = config.class_names
+            found = read_mistakes(folder / "report")
             if found is None:
                 return None
             kept = np.ones(len(found), bool)
@@ -61,11 +67,13 @@ def misclassified_tab(
 
     def show(
         model_name: str, true: str, predicted: str, order: str, count: int
-    ) -> tuple[str, list[Captioned]]:
+    ) -> tuple[str, list[Captioned], gr.Column]:
         chosen = select(model_name, true, predicted, order)
+        # The report may have come since the page was built.
+        body = gr.Column(visible=chosen is not None)
         if chosen is None:
             words = "This model has not been evaluated yet: no misclassified images to show. "
-            return words + how_to_evaluate(folders[model_name]), []
+            return words + how_to_evaluate(folders[model_name]), [], body
         names = backend.models[model_name].class_names
         part = chosen.take(np.arange(min(count, len(chosen))))
         captions = [
@@ -77,9 +85,10 @@ def misclassified_tab(
             f"{len(part)} of {len(chosen)} misclassified test images. Below each: the predicted "
             "class with its probability, and the true class."
         )
-        return words, list(zip(pictures, captions, strict=True))
+        return words, list(zip(pictures, captions, strict=True)), body
 
     async def explain(
+        event: gr.EventData,
         model_name: str,
         true: str,
         predicted: str,
@@ -90,6 +99,10 @@ def misclassified_tab(
         opacity: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio asks for it)
     ) -> list[Captioned]:
+        # Strips of another choice must not stand under the new one; those that are on their way
+        # when it comes are asked for again by themselves.
+        if set_off_by(event, *filters):
+            return []
         chosen = await asyncio.to_thread(select, model_name, true, predicted, order)
         if chosen is None:
             return []
@@ -116,11 +129,9 @@ def misclassified_tab(
             strips.append((side_by_side([large, *overlays]), caption))
         return strips
 
-    def adapt(model_name: str) -> tuple[gr.Dropdown, gr.Dropdown, gr.Column]:
+    def adapt(model_name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
         choices = [ANY, *backend.models[model_name].class_names]
-        there = (folders[model_name] / "report" / "misclassified.npz").is_file()
-        filters = gr.Dropdown(choices, value=ANY), gr.Dropdown(choices, value=ANY)
-        return *filters, gr.Column(visible=there)
+        return gr.Dropdown(choices, value=ANY), gr.Dropdown(choices, value=ANY)
 
     first = next(iter(backend.models))
     choices = [ANY, *backend.models[first].class_names]
@@ -183,33 +194,29 @@ def misclassified_tab(
                 elem_id="strips",
             )
     filters = [model, true, predicted, order]
-    show_inputs, show_outputs = [*filters, count], [words, gallery]
+    show_inputs, show_outputs = [*filters, count], [words, gallery, body]
     how = [*filters, explained, layer, method, opacity]
-    gr.on(
-        [tab.select, true.input, predicted.input, order.input, count.input],
+    model.change(adapt, model, [true, predicted], api_visibility="private")
+    shown = gr.on(
+        [tab.select, true.input, predicted.input, order.input, count.input, model.change],
         show,
         show_inputs,
         show_outputs,
         api_name="misclassified",
         trigger_mode="always_last",
     )
-    run.click(explain, how, strips, api_name="explain_misclassified")
-    gr.on(
-        [layer.input, method.input, opacity.input, explained.input],
+    shown.failure(lambda: ("", []), None, [words, gallery], api_visibility="private")
+    strips_shown = gr.on(
+        [
+            run.click,
+            *(choice.input for choice in (layer, method, opacity, explained)),
+            *(choice.change for choice in filters),
+        ],
         explain,
         how,
         strips,
-        api_visibility="private",
+        api_name="explain_misclassified",
         trigger_mode="always_last",
     )
-    # Strips of another choice must not stand under the new one.
-    gr.on(
-        [true.change, predicted.change, order.change, model.change],
-        lambda: None,
-        None,
-        strips,
-        api_visibility="private",
-    )
-    switched = model.change(adapt, model, [true, predicted, body], api_visibility="private")
-    switched.then(show, show_inputs, show_outputs, api_visibility="private")
+    strips_shown.failure(lambda: [], None, strips, api_visibility="private")
     return MistakesTab(tab, true, predicted)

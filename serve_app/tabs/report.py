@@ -13,13 +13,14 @@ import gradio as gr
 import pandas as pd
 
 from cifar_model.errors import InputError
-from cifar_model.history import HISTORY, read_history
+from cifar_model.history import HISTORY, EpochRecord, read_history
 from cifar_model.model_config import ModelConfig
 from cifar_model.recipe import RECIPES
 from cifar_model.report_folder import Report, read_report
 from serve_app.backends import Backend
 from serve_app.commands import how_to_evaluate, jobs_are_here
-from serve_app.confusion_table import CSS, ON_LOAD, confusion_html
+from serve_app.confusion_table import CSS, MOST_CLASSES, ON_LOAD, confusion_html
+from serve_app.model_files import why_not_its_own
 from serve_app.tabs.misclassified import MistakesTab
 
 # Not in report/: jobs.evaluate replaces that folder as a whole.
@@ -38,16 +39,19 @@ def report_tab(
     """Build the tab in the Blocks that is open."""
 
     def show(model_name: str) -> tuple[Any, ...]:
-        folder = folders[model_name]
+        config, folder = backend.models[model_name], folders[model_name]
+        if reason := why_not_its_own(folder, config):
+            hidden = gr.update(visible=False)
+            return reason, *[hidden] * 5, "", hidden, ""
         # Each part reads a file of its own: a damaged one leaves the others to be seen.
         report, words = report_part(folder)
-        loss, accuracy, trouble = training_part(folder)
-        curve, lr_words = lr_part(backend.models[model_name], folder)
+        loss, accuracy, training = training_part(folder)
+        curve, lr_words = lr_part(config, folder)
         return (
-            words + trouble,
+            words + training,
             gr.LinePlot(loss, visible=loss is not None),
             gr.LinePlot(accuracy, visible=accuracy is not None),
-            gr.Markdown(visible=report is not None),
+            gr.Markdown(matrix_heading(report), visible=report is not None),
             gr.HTML(confusion_html(report) if report else "", visible=report is not None),
             gr.Dataframe(class_table(report), visible=report is not None),
             lr_words,
@@ -66,9 +70,7 @@ def report_tab(
             accuracy = line_plot("Accuracy (%)", "accuracy", COLOURS)
         with gr.Row():
             with gr.Column(min_width=320):
-                matrix_title = gr.Markdown(
-                    "#### Confusion matrix: click a wrong cell to see its images"
-                )
+                matrix_title = gr.Markdown()
                 matrix = gr.HTML(css_template=CSS, js_on_load=ON_LOAD, elem_id="confusion")
             table = gr.Dataframe(
                 headers=["class", "images", "accuracy (%)"],
@@ -92,7 +94,15 @@ def report_tab(
         with gr.Accordion("Model card", open=False):
             card_text = gr.Markdown(elem_id="card")
     outputs = [words, loss, accuracy, matrix_title, matrix, table, lr_text, lr_plot, card_text]
-    gr.on([tab.select, model.change], show, model, outputs, api_name="report")
+    gr.on(
+        [tab.select, model.change],
+        show,
+        model,
+        outputs,
+        # The last model counts, also where it changes while another's report is read.
+        trigger_mode="always_last",
+        api_name="report",
+    )
     matrix.click(
         open_cell, model, [tabs, mistakes.true, mistakes.predicted], api_visibility="private"
     )
@@ -114,13 +124,15 @@ def line_plot(title: str, y: str, colours: dict[str, str]) -> gr.LinePlot:
 
 
 def training_part(folder: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | None, str]:
-    """Losses and accuracies of each epoch in long form, None where there are none, and why."""
+    """Losses and accuracies of each epoch in long form; or None, and what is said instead."""
     try:
         history = read_history(folder / HISTORY)
     except InputError as error:
         return None, None, f"\n\nNo training curves: {error}."
     if not history:
         return None, None, ""
+    if len(history) == 1:
+        return None, None, one_epoch(history[0])
     loss, accuracy = [], []
     for record in history:
         for images, part in (("training", "train"), ("validation", "val")):
@@ -128,6 +140,15 @@ def training_part(folder: Path) -> tuple[pd.DataFrame | None, pd.DataFrame | Non
             loss.append({**at, "loss": getattr(record, f"{part}_loss")})
             accuracy.append({**at, "accuracy": 100 * getattr(record, f"{part}_accuracy")})
     return pd.DataFrame(loss), pd.DataFrame(accuracy), ""
+
+
+def one_epoch(record: EpochRecord) -> str:
+    """A training of one epoch, of which a line would show nothing."""
+    return (
+        f"\n\nAfter its one epoch: on training images loss {record.train_loss:.4f} nats, accuracy "
+        f"{record.train_accuracy:.2%}; on validation images loss {record.val_loss:.4f} nats, "
+        f"accuracy {record.val_accuracy:.2%}."
+    )
 
 
 def lr_part(config: ModelConfig, folder: Path) -> tuple[pd.DataFrame | None, str]:
@@ -199,6 +220,13 @@ def summary(report: Report | None, folder: Path) -> str:
         f"Accuracy **{report.accuracy:.2%}** on {report.images:,} test images of `{report.data}`; "
         f"{wrong:,} misclassified; loss {report.loss:.4f} nats."
     )
+
+
+def matrix_heading(report: Report | None) -> str:
+    """What stands over the confusion matrix."""
+    if report is None or len(report.class_names) > MOST_CLASSES:
+        return "#### Confusion matrix"
+    return "#### Confusion matrix: click a wrong cell to see its images"
 
 
 def class_table(report: Report | None) -> pd.DataFrame | None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,42 @@ def overlay_source(page):
     return page.locator("#overlay img").get_attribute("src", timeout=SLOW)
 
 
+@contextmanager
+def held_back(page, words):
+    """Until the block ends the page's first request with these words is on its way to the server.
+
+    The block gets what waits for the page to send it.
+    """
+    kept = []
+
+    def keep(route):
+        if not kept and words in (route.request.post_data or ""):
+            kept.append(route)
+        else:
+            route.continue_()
+
+    def sent():
+        deadline = time.monotonic() + SLOW / 1000
+        while not kept:
+            assert time.monotonic() < deadline
+            page.wait_for_timeout(50)
+
+    page.route("**/queue/join*", keep)
+    yield sent
+    kept[0].continue_()
+
+
+def drop(page, path):
+    """Drop a file on the picture."""
+    script = (
+        "([name, bytes]) => { const files = new DataTransfer(); files.items.add(new File("
+        "[new Uint8Array(bytes)], name, {type: 'image/png'})); return files; }"
+    )
+    files = page.evaluate_handle(script, [path.name, list(path.read_bytes())])
+    place = page.locator("#picture .upload-container").first
+    place.dispatch_event("drop", {"dataTransfer": files})
+
+
 def test_an_uploaded_picture_gets_its_class_and_its_overlay(page, digit_file):
     path, label = digit_file
     upload(page, path)
@@ -96,6 +133,65 @@ def test_a_file_that_is_no_picture_gets_a_message_and_no_answer(page, tmp_path, 
     assert page.locator("[data-testid=status-tracker] .error:visible").count() == 0
 
 
+@pytest.fixture
+def blank_file(tmp_path):
+    """A white picture of 64x48."""
+    path = tmp_path / "blank.png"
+    Image.new("RGB", (64, 48), "white").save(path)
+    return path
+
+
+def test_of_two_quick_pictures_the_last_one_is_answered(
+    open_page, space_address, digit_file, blank_file
+):
+    page = open_page(space_address)
+    with held_back(page, digit_file[0].name) as sent:
+        upload(page, digit_file[0])
+        sent()
+        upload(page, blank_file)
+        shows(page.locator("#picture img"), 64, 48)
+    shows(page.locator("#overlay img"), 64, 48)
+    page.wait_for_timeout(1000)
+    shows(page.locator("#overlay img"), 64, 48)
+
+
+def test_a_picture_dropped_on_another_is_answered_and_one_that_goes_asks_for_nothing(
+    open_page, space_address, digit_file, blank_file
+):
+    page = open_page(space_address)
+    upload(page, digit_file[0])
+    shows(page.locator("#overlay img"), 320, 240)
+    drop(page, blank_file)
+    shows(page.locator("#overlay img"), 64, 48)
+    page.locator("#picture").get_by_label("Remove Image").click()
+    expect(page.locator("#overlay img")).to_have_count(0, timeout=SLOW)
+    page.wait_for_timeout(1000)
+    expect(page.locator("#overlay img")).to_have_count(0)
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
+
+
+def test_an_answer_on_its_way_is_asked_again_of_the_model_chosen_meanwhile(
+    open_page, space_address, digit_file
+):
+    page = open_page(space_address)
+    asked = []
+    page.on(
+        "request",
+        lambda request: asked.append(request.post_data if "queue/join" in request.url else ""),
+    )
+    with held_back(page, digit_file[0].name) as sent:
+        upload(page, digit_file[0])
+        sent()
+        open_tab(page, "Models")
+        page.locator("#models-table").get_by_text("second").first.click()
+        expect(page.get_by_text("Model second sorts pictures")).to_be_visible(timeout=SLOW)
+        open_tab(page, "Classify")
+        page.wait_for_timeout(1000)
+    expect(top_class(page)).to_have_text(digit_file[1], timeout=SLOW)
+    page.wait_for_timeout(1000)
+    assert ['"second"' in words for words in asked if digit_file[0].name in words] == [False, True]
+
+
 def test_the_gallery_is_filtered_and_explained(page):
     open_tab(page, "Misclassified")
     words = page.locator("#mistakes-words")
@@ -111,6 +207,28 @@ def test_the_gallery_is_filtered_and_explained(page):
     page.get_by_role("button", name="Explain them").click()
     strip = page.locator("#strips img").first
     expect(strip).to_have_js_property("naturalWidth", 3 * 160 + 2 * 8, timeout=SLOW)
+
+
+def test_evidence_on_its_way_is_asked_again_for_the_class_chosen_meanwhile(
+    open_page, space_address
+):
+    page = open_page(space_address)
+    open_tab(page, "Misclassified")
+    captions = page.locator("#mistakes .caption-label")
+    expect(captions).not_to_have_count(0, timeout=SLOW)
+    true = [text.rpartition(" ")[2] for text in captions.all_inner_texts()]
+    other = next(name for name in true if name != true[0])
+    with held_back(page, "gradcam") as sent:
+        page.get_by_role("button", name="Explain them").click()
+        sent()
+        choose(page, "True class", other)
+        others = captions.filter(has_not_text=re.compile(rf"is {re.escape(other)}$"))
+        expect(others).to_have_count(0, timeout=SLOW)
+    strips = page.locator("#strips .caption-label")
+    expect(strips).not_to_have_count(0, timeout=SLOW)
+    of_another = strips.filter(has_not_text=re.compile(rf"\| is {re.escape(other)} \d+%$"))
+    expect(of_another).to_have_count(0, timeout=SLOW)
+    expect(strips).not_to_have_count(0)
 
 
 def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
@@ -208,15 +326,13 @@ def test_nothing_is_wider_than_a_phone(open_page, address, digit_file, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
 
-def test_two_browsers_do_not_see_each_others_pictures(open_page, address, digit_file, tmp_path):
+def test_two_browsers_do_not_see_each_others_pictures(open_page, address, digit_file, blank_file):
     path, label = digit_file
-    blank = tmp_path / "blank.png"
-    Image.new("RGB", (64, 48), "white").save(blank)
     one, two = open_page(address), open_page(address)
     upload(one, path)
     expect(top_class(one)).to_have_text(label, timeout=SLOW)
     expect(two.locator("#overlay img")).to_have_count(0)
-    upload(two, blank)
+    upload(two, blank_file)
     shows(two.locator("#overlay img"), 64, 48)
     shows(one.locator("#overlay img"), 320, 240)
 

@@ -7,11 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cifar_model.history import read_history
 from cifar_model.lr_finder import RangeTest
 from cifar_model.model_config import read_config
 from cifar_model.model_folder import BUILT_IN
+from cifar_model.report_folder import Report
+from serve_app.confusion_table import MOST_CLASSES
 from serve_app.tabs import report
-from serve_app.tabs.report import LR_FIND, lr_part, lr_points, report_part, training_part
+from serve_app.tabs.report import (
+    LR_FIND,
+    lr_part,
+    lr_points,
+    matrix_heading,
+    report_part,
+    training_part,
+)
 
 LRS = tuple(np.geomspace(1e-5, 10, 100).tolist())
 CONFIG = read_config(BUILT_IN)
@@ -77,6 +87,24 @@ def test_the_built_in_models_history_is_two_curves():
     loss, accuracy, trouble = training_part(BUILT_IN)
     assert set(loss["images"]) == set(accuracy["images"]) == {"training", "validation"}
     assert not trouble
+
+
+def test_one_epoch_is_words_for_a_line_would_show_nothing(tmp_path):
+    whole = (BUILT_IN / "history.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "history.csv").write_text("".join(whole[:2]))
+    loss, accuracy, words = training_part(tmp_path)
+    (first,) = read_history(tmp_path / "history.csv")
+    assert loss is None and accuracy is None
+    assert f"{first.val_loss:.4f} nats" in words and f"{first.train_accuracy:.2%}" in words
+
+
+def test_only_a_matrix_that_has_cells_is_to_be_clicked():
+    def heading(classes):
+        names = tuple(map(str, range(classes)))
+        confusion = np.eye(classes, dtype=np.int64)
+        return matrix_heading(Report("made", 1, 1.0, 0.0, names, (1.0,) * classes, confusion))
+
+    assert "click" in heading(MOST_CLASSES) and "click" not in heading(MOST_CLASSES + 1)
 
 
 def test_the_command_for_a_test_that_is_missing_runs_as_it_is_written(tmp_path):

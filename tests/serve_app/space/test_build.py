@@ -63,7 +63,7 @@ def test_the_front_matter_is_what_spaces_read(space):
 
 def test_the_model_comes_with_its_report(space, digits_model):
     name = json.loads((digits_model / "config.json").read_text())["name"]
-    for file in ("model.safetensors", "report/misclassified.npz"):
+    for file in ("model.safetensors", "report/misclassified.npz", "report/confusion_matrix.png"):
         copied = space / "models" / f"00-{name}" / file
         assert copied.read_bytes() == (digits_model / file).read_bytes()
 

@@ -23,7 +23,7 @@ from serve_app.answers import enlarged, explained_picture, shrunk, top_predictio
 from serve_app.backends import Backend
 from serve_app.decoding import decoded, framed_or_raise
 from serve_app.example_pictures import shipped_pictures
-from serve_app.faithfulness import REMOVED_SHARE, Faithfulness, measure_faithfulness
+from serve_app.faithfulness import Faithfulness, measure_faithfulness
 from serve_app.images import MAX_BYTES, decode_image
 from serve_app.model_data import read_data, why_unreadable
 from serve_app.sliders import whole_number
@@ -237,11 +237,12 @@ def in_words(faithful: Faithfulness | None, label: str) -> str:
     """The faithfulness of a map for the class `label`, as Markdown."""
     if faithful is None:
         return f"**Faithfulness**: none to measure. This map finds no evidence for *{label}*."
+    share = f"{100 * faithful.share:.2g}%"
     return (
         f"**Faithfulness {faithful.fall:+.2f}**: the probability of *{label}* goes from "
         f"{faithful.whole:.1%} to {faithful.without_strongest:.1%} when the strongest "
-        f"{REMOVED_SHARE:.0%} of the map is replaced by the mean colour; with the weakest "
-        f"{REMOVED_SHARE:.0%} instead, to {faithful.without_weakest:.1%}."
+        f"{share} of the map is replaced by the mean colour; with the weakest "
+        f"{share} instead, to {faithful.without_weakest:.1%}."
     )
 
 

@@ -78,9 +78,10 @@ def classify_tab(backend: Backend, model: gr.Dropdown, page: gr.Blocks) -> None:
         )
 
     async def answer(event: gr.EventData, picture_path: str | None, *how: Any) -> tuple[Any, ...]:
-        # Without a picture there is nothing to do yet, and nothing wrong; and what was on its way
-        # when the model changed is asked again by itself.
-        if picture_path is None or set_off_by(event, model):
+        # Without a picture there is nothing to do yet, and nothing wrong unless the button asks for
+        # it; and what was on its way when the model changed is asked again by itself.
+        nothing = picture_path is None and not set_off_by(event, run)
+        if nothing or set_off_by(event, model):
             return clear()
         try:
             return await classify(picture_path, *how)

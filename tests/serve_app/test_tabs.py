@@ -40,10 +40,10 @@ def page(folder, tmp_path, monkeypatch):
     return build_ui(backend, {"a": folder, "many": folder})
 
 
-def ask(page, action, *given):
-    """What an action answers to the browser."""
+def ask(page, action, *given, by=None):
+    """What an action answers to the browser, in which `by` has set it off."""
     chosen = next(fn for fn in page.fns.values() if fn.api_name == action)
-    event, session = gr.EventData(None, None), SessionState(page)
+    event, session = gr.EventData(by, None), SessionState(page)
     answer = page.process_api(chosen, list(given), state=session, event_data=event)
     return asyncio.run(answer)["data"]
 
@@ -52,12 +52,15 @@ def mistakes(page):
     return ask(page, "misclassified", "a", "any class", "any class", "surest", 12)
 
 
-def classify(page, action, picture):
-    return ask(page, action, picture, "a", 5, "predicted", "res2", "gradcam", 0.5)
+def classify(page, action, picture, by=None):
+    return ask(page, action, picture, "a", 5, "predicted", "res2", "gradcam", 0.5, by=by)
 
 
-def test_without_a_picture_the_page_shows_nothing_and_a_script_is_told(page):
+def test_without_a_picture_the_page_shows_nothing_and_who_asks_for_it_is_told(page):
     assert classify(page, "answer", None) == NOTHING
+    button = next(b for b in page.blocks.values() if getattr(b, "value", None) == "Classify")
+    with pytest.warns(UserWarning, match="give a picture first"):
+        assert classify(page, "answer", None, by=button) == NOTHING
     with pytest.raises(gr.Error, match="give a picture first"):
         classify(page, "classify", None)
 

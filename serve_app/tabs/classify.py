@@ -87,7 +87,7 @@ def classify_tab(backend: Backend, model: gr.Dropdown, page: gr.Blocks) -> None:
             return await classify(picture_path, *how)
         except gr.Error as error:
             # After an error the page would forget what was asked meanwhile.
-            gr.Warning(error.message, duration=error.duration, title=error.title)
+            gr.Warning(f"{error.title}: {error.message}", duration=error.duration)
             return clear()
 
     def clear() -> tuple[None, ...]:

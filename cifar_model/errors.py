@@ -35,22 +35,22 @@ def one_line_errors(command: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
-    except InputError as error:
-        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except MemoryError as error:
-        # NumPy's says how much it wanted; Python's own is empty.
-        words = str(error) or "not enough memory"
-        print(f"{command}: {words}; free some, or give the command less at a time", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            words = (
-                f"{error}; free some, then give the command again (what has a --resume, with it)"
-            )
-        elif error.filename is not None:
-            words = f"{error.filename}: {error.strerror}"
-        else:
+    except (InputError, MemoryError, OSError) as error:
+        words = _in_words(error)
+        if words is None:
             raise
         print(f"{command}: {words}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _in_words(error: InputError | MemoryError | OSError) -> str | None:
+    """One line; None for a failure of the system that names nothing a person could mend."""
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        # NumPy's says how much it wanted; Python's own is empty.
+        words = str(error) or "not enough memory"
+        return f"{words}; free some, or give the command less at a time"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}; free some, then give the command again (what has a --resume, with it)"
+    return None if error.filename is None else f"{error.filename}: {error.strerror}"

@@ -45,7 +45,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not replace:
         raise _exists(path)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
+    aside = _aside_folder(path)
     old = aside.with_name(aside.name + _OLD)
     try:
         yield aside
@@ -67,7 +67,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path` for a block; after a kill `clear_asides` removes it."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
+    aside = _aside_folder(path)
     try:
         yield aside
     finally:
@@ -96,6 +96,10 @@ def clear_asides(folder: Path, pattern: str = "**/.*") -> None:
 def clear_asides_of(path: Path) -> None:
     """The same, of one file or folder that nobody is writing."""
     clear_asides(path.parent, f".{glob.escape(path.name)}{_MARK}*")
+
+
+def _aside_folder(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}{_MARK}", dir=path.parent))
 
 
 def _exists(path: Path) -> FileExistsError:

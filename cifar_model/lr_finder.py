@@ -14,18 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from cifar_model.batches import Batch
 from cifar_model.data import ImageDataModule
 from cifar_model.dataset import TrainingData
-from cifar_model.kept_memory import keep_freed_memory
 from cifar_model.lit_classifier import LitClassifier
 from cifar_model.loader_processes import loader_processes
 from cifar_model.run_plan import RunPlan, Sweep
-from cifar_model.training import Placement, build_network, trainer_options, use_threads
+from cifar_model.training import Placement, build_network, ready_process, trainer_options
 
 # Not the steepest point: a loss that starts above chance falls fastest before anything is learned.
 # Not the minimum: along a flat bottom, noise decides where it lies.
@@ -110,9 +108,7 @@ def range_test(
 
     prepare: what Ray Train wants done to the trainer.
     """
-    use_threads(threads)
-    if plan.tuned_memory and not torch.cuda.is_available():
-        keep_freed_memory()
+    ready_process(plan, threads)
     small = float(plan.recipe.small_epochs > 0)
     # No more epochs than steps.
     recipe = replace(plan.recipe, epochs=sweep.steps, low_resolution_share=small)

@@ -32,6 +32,12 @@ BUILT_IN = Path(__file__).parent / "pretrained" / "resnet9-cifar10"
 _PACKAGES = ("torch", "pytorch-lightning", "ray", "torchmetrics", "safetensors", "numpy")
 
 
+def model_places(folder: Path) -> list[Path]:
+    """The model folders in a folder of models or of runs: NAME and NAME/model, by name."""
+    places = (p for entry in sorted(folder.iterdir()) for p in (entry, entry / "model"))
+    return [p for p in places if not p.name.startswith(".") and (p / CONFIG).is_file()]
+
+
 def export_model(
     folder: Path, network: ResNet9, config: ModelConfig, history: bytes, *, half: bool = False
 ) -> None:

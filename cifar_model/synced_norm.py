@@ -23,9 +23,8 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         # Autocast or not, sums over a batch are made in float32.
         with torch.autocast(maps_BCHW.device.type, enabled=False):
             maps = maps_BCHW.float()
-            count = maps.new_full(
-                (1,), maps.numel() / maps.shape[1]
-            )  # on a GPU, without waiting for it
+            # Filled in on the device: a GPU would be waited for to take it over.
+            count = maps.new_full((1,), maps.numel() / maps.shape[1])
             mean = maps.mean((0, 2, 3))
             square = maps.square().mean((0, 2, 3))
             total = _SumOverWorkers.apply(torch.cat([mean * count, square * count, count]))

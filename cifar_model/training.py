@@ -102,10 +102,13 @@ def trainer_options(plan: RunPlan, placement: Placement) -> dict[str, Any]:
     }
 
 
-def use_threads(threads: int | None) -> None:
-    """Give this process so many CPU threads; None leaves torch's default."""
+def ready_process(plan: RunPlan, threads: int | None) -> None:
+    """Give this process so many CPU threads (None leaves torch's default), and on a CPU the memory
+    that its steps free."""
     if threads:
         torch.set_num_threads(threads)
+    if plan.tuned_memory and not torch.cuda.is_available():
+        keep_freed_memory()
 
 
 def fit(
@@ -123,9 +126,7 @@ def fit(
 
     threads: CPU threads of this process; None leaves torch's default.
     """
-    use_threads(threads)
-    if plan.tuned_memory and not torch.cuda.is_available():
-        keep_freed_memory()
+    ready_process(plan, threads)
     pl.seed_everything(plan.seed, verbose=False)
     network = build_network(plan)
     if plan.sync_norms:

@@ -92,16 +92,17 @@ def run(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> 
 
     Clears away what one that was killed has left.
     """
-    read_config(model)
+    config = read_config(model)
     folder = out or model / REPORT
     if not os.access(_first_existing(folder), os.W_OK):
         raise InputError(f"can't write to {folder}; choose another place with --out")
     with nullcontext() if out else held(model):
-        return _evaluate(model, data, out, overwrite=overwrite)
+        return _evaluate(model, config, data, out, overwrite=overwrite)
 
 
-def _evaluate(model: Path, data: str | None, out: Path | None, *, overwrite: bool) -> Path:
-    config = read_config(model)
+def _evaluate(
+    model: Path, config: ModelConfig, data: str | None, out: Path | None, *, overwrite: bool
+) -> Path:
     folder = out or model / REPORT
     if out:
         clear_asides_of(out)

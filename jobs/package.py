@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from cifar_model.errors import InputError
-from jobs.storage import LAST as CONFIG
+from cifar_model.model_config import CONFIG
+from cifar_model.model_folder import model_places
 
 ROOT = Path(__file__).parents[1]
 INPUTS = "inputs"  # where the files that a command names travel
@@ -104,9 +105,8 @@ def models_of(folder: Path) -> list[Path]:
     """The model folders that a server finds there: itself, or NAME and NAME/model in it."""
     if (folder / CONFIG).is_file():
         return [folder]
-    entries = [entry for entry in sorted(folder.iterdir()) if not _stays(entry.name)]
-    places = [place for entry in entries for place in (entry, entry / "model")]
-    models = [place for place in places if (place / CONFIG).is_file()]
+    found = model_places(folder)
+    models = [p for p in found if not any(map(_stays, p.relative_to(folder).parts))]
     if not models:
         raise InputError(f"{folder}: neither a model ({CONFIG}) nor a folder of models")
     return models

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cifar_model.errors import InputError
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
+from cifar_model.model_folder import model_places
 from cifar_model.weights import WEIGHTS
 
 LOG = logging.getLogger(__name__)
@@ -71,13 +72,11 @@ class Catalog(Mapping[str, ModelConfig]):
         if self._folder is None:
             return
         try:
-            entries = sorted(self._folder.iterdir())
+            places = model_places(self._folder)
         except OSError as error:
             LOG.warning("--models: %s", error)
             return
-        for place in (p for entry in entries for p in (entry, entry / "model")):
-            if place.name.startswith(".") or not (place / CONFIG).is_file():
-                continue
+        for place in places:
             version = version_of(place)
             config = self._config(place, version)
             if config is None:

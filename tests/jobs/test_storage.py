@@ -15,6 +15,7 @@ from cifar_model.history import read_history
 from cifar_model.model_folder import load_model
 from jobs import evaluate, storage, train
 from jobs.run_folder import begin, resume, run_folder
+from tests.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
@@ -164,16 +165,8 @@ def test_uris_are_joined_before_their_question_mark():
 
 
 def test_a_disk_too_full_for_a_run_is_refused_before_it_starts(tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        with pytest.raises(InputError, match="MiB free"):
-            begin(run_folder(str(small), "first"), None, "")
-    finally:
-        subprocess.run(["umount", small], check=True)
+    with small_disk(tmp_path / "small", "8m") as small, pytest.raises(InputError, match="MiB free"):
+        begin(run_folder(str(small), "first"), None, "")
 
 
 def test_a_run_whose_model_was_sent_up_in_part_can_go_on(tmp_path, digits_run):

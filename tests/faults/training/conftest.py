@@ -10,6 +10,7 @@ from fault_commands import ROOT, Command, epochs_in, train
 
 from tests.faults.namespaces import TOKEN
 from tests.faults.processes import called, descendants, kill, parents
+from tests.small_disk import small_disk
 from tests.waiting import until
 
 
@@ -127,12 +128,7 @@ def killed_run(killed, tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def full_soon(tmp_path):
     """A disk of 300 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small disk needs root and the right to mount")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with small_disk(tmp_path / "disk", "300m") as place:
+        yield place

@@ -102,21 +102,21 @@ def test_a_search_interrupted_and_killed_goes_on_with_its_trials_and_runs_none_t
         assert epochs == list(range(len(epochs)))
 
 
-def test_a_full_disk_leaves_the_search_unfinished_and_its_trial_goes_on(start, nodes, small_disk):
+def test_a_full_disk_leaves_the_search_unfinished_and_its_trial_goes_on(start, nodes, full_soon):
     what = ["--recipe", "digits", "--trials", "1", "--epochs", EPOCHS, "--lr", "0.1"]
-    where = ["--storage", small_disk, "--name", "s"]
+    where = ["--storage", full_soon, "--name", "s"]
     command = start("jobs.tune", *DATA, *what, *where)
-    trials = small_disk / "s" / "trials"
+    trials = full_soon / "s" / "trials"
     first = command.wait_for(
         lambda: next(trials.glob(f"*/checkpoint_epoch0000/{CHECKPOINT}"), None)
     )
     # The next checkpoint can be begun, and not ended.
-    ballast = fill(small_disk, leave=first.stat().st_size // 4)
+    ballast = fill(full_soon, leave=first.stat().st_size // 4)
     full = time.monotonic()
     last = command.end(2).splitlines()[-1]
     seconds = f"{time.monotonic() - full:.1f}"
     assert "No space left on device" in last and "--resume" in last
-    assert not (small_disk / "s" / "report").exists()
+    assert not (full_soon / "s" / "report").exists()
     [trial] = trials.iterdir()
     done, kept = epochs_in(trial), local_checkpoints(trial)[0]
     ballast.unlink()
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_the_search_unfinished_and_its_trial_goes_on(start, n
     start("jobs.tune", "--resume", *where).end()
     assert [path.name for path in trials.iterdir()] == [trial.name]
     assert [record.epoch for record in read_history(trial / "history.csv")] == list(range(EPOCHS))
-    assert [row["status"] for row in reported(small_disk / "s")] == ["ended"]
+    assert [row["status"] for row in reported(full_soon / "s")] == ["ended"]
     repeated = done - int(kept.removeprefix("checkpoint_epoch")) - 1
     report("disk full in a search", seconds_to_give_up=seconds, epochs_repeated=repeated)
     assert repeated <= 1

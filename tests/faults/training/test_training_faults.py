@@ -159,14 +159,14 @@ def test_a_run_without_a_whole_checkpoint_is_refused_at_once(start, killed_run):
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(
-    start, nodes, small_disk, reference
+    start, nodes, full_soon, reference
 ):
-    command = start(*train(small_disk))
-    run = small_disk / "run"
+    command = start(*train(full_soon))
+    run = full_soon / "run"
     first = run / "checkpoint_epoch0000" / CHECKPOINT
     command.wait_for(first.exists)
     # The next checkpoint can be begun, and not ended.
-    ballast = fill(small_disk, leave=first.stat().st_size // 4)
+    ballast = fill(full_soon, leave=first.stat().st_size // 4)
     full = time.monotonic()
     printed = command.end(code=2)
     seconds = time.monotonic() - full
@@ -177,7 +177,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last_checkpoint(
     done = max(command.epochs()) + 1
     ballast.unlink()
     until(lambda: not nodes.workers(), 60)
-    again = start(*train(small_disk, "--resume"))
+    again = start(*train(full_soon, "--resume"))
     again.end()
     [began] = again.starts()
     found = difference(run, reference)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -22,6 +21,8 @@ class Normalisation:
 
 def count_values(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How often each channel has each value, (3, 256), in images (N, S, S, 3)."""
+    import numpy as np
+
     return np.stack([np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(3)])
 
 
@@ -32,6 +33,8 @@ def measure_normalisation(images: NDArray[np.uint8]) -> Normalisation:
 
 def normalisation_of(counts: NDArray[np.int64]) -> Normalisation:
     """The same from `count_values`, which add up over parts of the images."""
+    import numpy as np
+
     values = np.arange(256) / 255
     mean = [float((n * values).sum() / n.sum()) for n in counts]
     variance = [

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from cifar_model.errors import InputError
 from cifar_model.model_config import ModelConfig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WEIGHTS = "model.safetensors"
 # Name of each conv block in the network -> channels in, channels out.
@@ -59,6 +59,8 @@ def read_weights(folder: Path, config: ModelConfig) -> dict[str, NDArray[Any]]:
 
     Raises InputError, one line, when the file is missing, damaged or not the config's.
     """
+    import numpy as np
+
     # Reads a header of JSON and plain numbers; nothing in it can run.
     from safetensors import SafetensorError
     from safetensors.numpy import load

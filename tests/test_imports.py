@@ -73,7 +73,7 @@ def test_only_augment_imports_albumentations_and_nothing_imports_lightning_by_it
 STAYS_LIGHT = {
     "cifar_model": {"torch", "numpy", "PIL"},
     "cifar_model.sources": {"torch", "pytorch_lightning", "matplotlib", "sklearn", "pyarrow"},
-    "cifar_model.model_config": {"torch"},
+    "cifar_model.model_config": {"torch", "numpy"},
     "cifar_model.resnet9": {"pytorch_lightning", "albumentations", "PIL"},
     "cifar_model.predictor": {
         "pytorch_lightning", "albumentations", "torchmetrics", "matplotlib", "ray", "gradio",

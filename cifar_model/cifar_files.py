@@ -50,6 +50,8 @@ def find_batches(root: Path) -> Path | None:
 def read_batches(path: Path) -> tuple[Arrays, Arrays, tuple[str, ...]]:
     """Training arrays, test arrays and class names from the batches folder or its tar.gz."""
     members = _archive_members(path) if path.is_file() else _folder_members(path)
+    if missing := [name for name in _WANTED if name not in members]:
+        raise InputError(f"cifar10: {path} lacks {', '.join(missing)}")
     train = [_batch(name, members[name], path) for name in TRAIN_BATCHES]
     names = _unpickle("batches.meta", members["batches.meta"], path).get("label_names")
     if not isinstance(names, list):
@@ -68,10 +70,8 @@ _WANTED = (*TRAIN_BATCHES, "test_batch", "batches.meta")
 
 
 def _folder_members(folder: Path) -> dict[str, bytes]:
-    missing = [name for name in _WANTED if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"cifar10: {folder} lacks {', '.join(missing)}")
-    return {name: (folder / name).read_bytes() for name in _WANTED}
+    there = [name for name in _WANTED if (folder / name).is_file()]
+    return {name: (folder / name).read_bytes() for name in there}
 
 
 def _archive_members(archive: Path) -> dict[str, bytes]:
@@ -89,9 +89,6 @@ def _archive_members(archive: Path) -> dict[str, bytes]:
                 pass
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise InputError(f"cifar10: {archive} is damaged or truncated: {error}") from error
-    missing = [name for name in _WANTED if name not in members]
-    if missing:
-        raise InputError(f"cifar10: {archive} lacks {', '.join(missing)}")
     return members
 
 

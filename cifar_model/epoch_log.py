@@ -13,7 +13,7 @@ import torch
 
 from cifar_model.errors import TrainingDiverged
 from cifar_model.files import write_whole
-from cifar_model.history import STARTUP, EpochRecord, mend_history, write_history
+from cifar_model.history import METRICS, STARTUP, EpochRecord, mend_history, write_history
 
 
 class EpochLog(pl.Callback):
@@ -69,7 +69,7 @@ class EpochLog(pl.Callback):
         self.command_started = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print and record the epoch; `TrainingDiverged` (on all workers) if its loss is NaN."""
+        """Print and record the epoch; on all workers `TrainingDiverged` for a loss not finite."""
         if not math.isfinite(loss := float(trainer.callback_metrics["train_loss"])):
             raise TrainingDiverged(
                 f"training diverged: the loss was {loss} in epoch {trainer.current_epoch}; "
@@ -78,8 +78,7 @@ class EpochLog(pl.Callback):
         if not trainer.is_global_zero:
             return
         now = time.perf_counter()
-        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-        metrics = {name: float(trainer.callback_metrics[name]) for name in names}
+        metrics = {name: float(trainer.callback_metrics[name]) for name in METRICS}
         record = EpochRecord(
             epoch=trainer.current_epoch,
             **metrics,

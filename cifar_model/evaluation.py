@@ -24,6 +24,7 @@ from cifar_model.dataset import LabelledImages
 from cifar_model.files import new_folder
 from cifar_model.history import EpochRecord
 from cifar_model.predictor import Predictor, softmax
+from cifar_model.report_folder import MISTAKES_FILE, REPORT_FILE
 from cifar_model.tta import mirrored, mirrors_help, sure_from, unsure
 
 BATCH = 256  # images a forward pass
@@ -41,12 +42,12 @@ class Evaluation:
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """(N, K)"""
+        """Of each class for each image, (N, K), 0..1."""
         return softmax(self.logits)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,)"""
+        """The most probable class of each image, (N,)."""
         return self.logits.argmax(axis=1)
 
     @property
@@ -123,7 +124,7 @@ def evaluate(
     *,
     progress: Callable[[int], object] = lambda images: None,
 ) -> Evaluation:
-    """Run the model over all images once, in float32.
+    """Run the model over all images once.
 
     Where mirror images belong to what it was trained on, it runs over those too.
 
@@ -178,10 +179,10 @@ def write_report(
     ]
     with new_folder(folder, replace=replace) as aside:
         report = json.dumps({**about, **evaluation.to_json()}, indent=2)
-        (aside / "report.json").write_text(report + "\n", encoding="utf-8")
+        (aside / REPORT_FILE).write_text(report + "\n", encoding="utf-8")
         (aside / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         np.savez_compressed(
-            aside / "misclassified.npz",
+            aside / MISTAKES_FILE,
             images=test.images[wrong],
             **{name: column[wrong] for name, column in columns.items()},
         )

@@ -23,7 +23,7 @@ from cifar_model.model_folder import load_model
 from cifar_model.native_bf16 import has_native_bf16
 from cifar_model.normalisation import Normalisation, mean_and_scale
 from cifar_model.resnet9 import ResNet9
-from cifar_model.weights import CONV_BLOCKS, POOLED
+from cifar_model.weights import CONV_BLOCKS, POOLED, norm_prefix
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 WARM_UPS = 3  # passes before a recording, in which cuDNN and cuBLAS choose their kernels
@@ -88,21 +88,18 @@ class GpuEngine:
         mean, scale = self._pixels
         images_BCHW = ((squares_BSS3 - mean) * scale).permute(0, 3, 1, 2).to(self._dtype)
         maps_BCHW = self._network.features(images_BCHW).float()
-        weights_KC = self._network.linear.weight * self._network.logit_scale
-        class_maps = torch.einsum("kc,bchw->bkhw", weights_KC, maps_BCHW)
-        return self._network.head(maps_BCHW), class_maps
+        return self._network.head(maps_BCHW), self._network.class_maps(maps_BCHW)
 
 
 def fold_norms(network: ResNet9) -> ResNet9:
     """A copy for evaluation, its batch norms made part of the convolutions where that is exact."""
     folded = copy.deepcopy(network).eval()
     for name in CONV_BLOCKS:
-        block, place = folded.get_submodule(name), 2 if name in POOLED else 1
-        assert isinstance(block, nn.Sequential)
-        convolution, norm = block[0], block[place]
+        convolution = folded.get_submodule(f"{name}.0")
+        norm = folded.get_submodule(norm_prefix(name))
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         # A maximum commutes with a scale only if that is positive.
         if name not in POOLED or bool((norm.weight > 0).all()):
-            block[0] = fuse_conv_bn_eval(convolution, norm)
-            block[place] = nn.Identity()
+            folded.set_submodule(f"{name}.0", fuse_conv_bn_eval(convolution, norm))
+            folded.set_submodule(norm_prefix(name), nn.Identity())
     return folded

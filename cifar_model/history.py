@@ -11,6 +11,7 @@ from cifar_model.files import write_whole
 from cifar_model.first_few import first_few
 
 HISTORY = "history.csv"
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 STARTUP = "startup.json"  # beside it: seconds from the command to its first step
 
 

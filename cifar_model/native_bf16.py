@@ -12,4 +12,4 @@ def has_native_bf16(device_type: str) -> bool:
     """device_type: "cuda" or "cpu"."""
     if device_type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

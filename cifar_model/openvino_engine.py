@@ -20,7 +20,7 @@ from openvino import opset13 as ops
 from cifar_model.engine import Forward
 from cifar_model.int8 import highest_after_norm, quantised, quantised_weights
 from cifar_model.model_config import ModelConfig
-from cifar_model.weights import CONV_BLOCKS, POOLED, norm_prefix, read_weights
+from cifar_model.weights import CONV_BLOCKS, NORM_TENSORS, POOLED, norm_prefix, read_weights
 
 # One for the process, outliving its engines: a Core has its thread take signals on a stack of its
 # own. With two, the end of both in turn left a stack that was freed (2026.4), and the next signal
@@ -96,9 +96,7 @@ def build(tensors: Tensors, config: ModelConfig, *, int8: bool = False) -> openv
 def _conv_block(x: Features, tensors: Tensors, block: str, int8: bool) -> Features:
     """Convolution -> (max-pool) -> batch norm -> ReLU, as in `resnet9.conv_block`."""
     norm = norm_prefix(block)
-    gain, shift, mean, variance = (
-        tensors[f"{norm}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
-    )
+    gain, shift, mean, variance = (tensors[f"{norm}.{name}"] for name in NORM_TENSORS)
     scale = gain / np.sqrt(variance + NORM_EPSILON)
     weight, bias = tensors[f"{block}.0.weight"], tensors[f"{block}.0.bias"]
     # A maximum commutes with a scale only if that is positive.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
+
+REPORT_FILE, MISTAKES_FILE = "report.json", "misclassified.npz"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Mistakes:
 
 def read_report(folder: Path) -> Report | None:
     """The report in a folder, None where there is none; InputError if it is damaged."""
-    path = folder / "report.json"
+    path = folder / REPORT_FILE
     if not path.is_file():
         return None
     try:
@@ -72,12 +74,13 @@ def read_report(folder: Path) -> Report | None:
 
 def read_mistakes(folder: Path) -> Mistakes | None:
     """The misclassified images of a report, None without a report; InputError if damaged."""
-    path = folder / "misclassified.npz"
+    path = folder / MISTAKES_FILE
     if not path.is_file():
         return None
     try:
+        column_names = [field.name for field in fields(Mistakes)]
         with np.load(path, allow_pickle=False) as columns:
-            return Mistakes(**{name: columns[name] for name in Mistakes.__dataclass_fields__})
+            return Mistakes(**{name: columns[name] for name in column_names})
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise _damaged(path, error) from error
 

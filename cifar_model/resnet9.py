@@ -46,7 +46,6 @@ class ResNet9(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.dropout = dropout
         self.logit_scale = logit_scale
         self.prep = conv_block(3, 64, pool=False, dropout=dropout)
         self.layer1 = conv_block(64, 128, pool=True, dropout=dropout)
@@ -67,6 +66,11 @@ class ResNet9(nn.Module):
     def head(self, maps_BCHW: Tensor) -> Tensor:
         """Feature maps (B, 512, h, w) -> logits (B, K)."""
         return self.linear(self.pool(maps_BCHW).flatten(1)) * self.logit_scale
+
+    def class_maps(self, maps_BCHW: Tensor) -> Tensor:
+        """Feature maps (B, 512, h, w) -> what each place adds to each logit, (B, K, h, w)."""
+        weights_KC = self.linear.weight * self.logit_scale
+        return torch.einsum("kc,bchw->bkhw", weights_KC, maps_BCHW)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return self.head(self.features(images_BCHW))

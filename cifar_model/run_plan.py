@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from cifar_model.errors import InputError
 from cifar_model.recipe import Recipe
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "32-true", "bf16-mixed")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SEEDS = range(2**32)  # what NumPy and Lightning take
 
 

@@ -34,7 +34,9 @@ from cifar_model.listing import ListedDataset, load_listed, load_listing
 from cifar_model.parquet_files import holds_parquet, list_parquet
 from cifar_model.room_for_images import check_room
 
+# What --data and --image-size take, in the commands' own help.
 SOURCES = "cifar10, digits, folder:PATH or parquet:PATH"
+IMAGE_SIDE = "side in pixels, a multiple of 8 from 16 on"
 
 
 def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:

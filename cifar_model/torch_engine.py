@@ -37,9 +37,8 @@ class TorchEngine:
         with torch.inference_mode():
             maps_BCHW = self.network.features(self.normalised(squares_BSS3))
             logits_BK = self.network.head(maps_BCHW)
-            weights_KC = self.network.linear.weight * self.network.logit_scale
-            class_maps = torch.einsum("kc,bchw->bkhw", weights_KC, maps_BCHW)
-        return Forward(logits_BK.cpu().numpy(), class_maps.cpu().numpy())
+            class_maps_BKHW = self.network.class_maps(maps_BCHW)
+        return Forward(logits_BK.cpu().numpy(), class_maps_BKHW.cpu().numpy())
 
     def normalised(self, squares_BSS3: NDArray[np.uint8]) -> torch.Tensor:
         """The pictures (B, 3, S, S) as the network takes them."""

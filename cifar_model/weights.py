@@ -27,9 +27,9 @@ CONV_BLOCKS = {
     "res2.block.0": (512, 512),
     "res2.block.1": (512, 512),
 }
-# Blocks with a max-pool between convolution and batch norm, which so is layer 2 of the block.
+# Blocks with a max-pool between convolution and batch norm, so that the norm has place 2 in them.
 POOLED = ("layer1", "layer2", "layer3")
-NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
+NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")  # gain, shift, mean, variance
 
 
 def norm_prefix(block: str) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 from cifar_model.cores import usable_cores
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import write_whole
+from cifar_model.given_path import given_path
+from cifar_model.sources import IMAGE_SIDE, SOURCES
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what = parser.add_subparsers(dest="what", required=True)
     train = what.add_parser("train", help="images/s of training, with and without Ray")
     add = train.add_argument
-    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
+    add("--data", default="cifar10", help=f"{SOURCES} (default: cifar10)")
     add("--rounds", type=int, default=3, help="turns of each variant (default: 3)")
     add("--steps", type=int, default=6, help="steps of an epoch; each turn has two (default: 6)")
     add("--cores", type=int, default=2, help="cores that each variant uses (default: 2)")
@@ -46,8 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--threads", type=int, default=usable_cores(), help="of a forward pass (default: all)")
     stream = what.add_parser("stream", help="images/s and memory of reading with --stream")
     add = stream.add_argument
-    add("--data", default="cifar10", help="folder:PATH, parquet:PATH or cifar10 (default: cifar10)")
-    add("--image-size", type=int, default=32, help="pixels a side (default: 32)")
+    add(
+        "--data",
+        default="cifar10",
+        help="folder:PATH, parquet:PATH, or cifar10 where CIFAR10_DIR has it as parquet (default: "
+        "cifar10)",
+    )
+    add("--image-size", type=int, default=32, help=f"{IMAGE_SIDE} (default: 32)")
     add("--batch-size", type=int, default=512, help="images a step (default: 512)")
     add("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
@@ -55,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = {"train": _train, "serve": _serve, "engines": _engines, "stream": _stream}
         figures = bench[options.what](options)
         if options.json:
-            write_whole(Path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
+            write_whole(given_path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
 
 
 def _add_of_a_model(parser: argparse.ArgumentParser, *, rounds: int, seconds: int) -> None:
     add = parser.add_argument
-    add("--data", default="cifar10", help="cifar10, digits or folder:PATH (default: cifar10)")
+    add("--data", default="cifar10", help=f"{SOURCES} (default: cifar10)")
     add("--model", help="model folder (default: the built-in CIFAR-10 model)")
     add("--rounds", type=int, default=rounds, help=f"turns of each variant (default: {rounds})")
     add("--seconds", type=int, default=seconds, help=f"length of a turn (default: {seconds})")
@@ -114,7 +121,7 @@ def _stream(options: argparse.Namespace) -> dict[str, float]:
 def _model(options: argparse.Namespace) -> Path:
     from cifar_model.model_folder import BUILT_IN
 
-    return Path(options.model).absolute() if options.model else BUILT_IN
+    return given_path(options.model) if options.model else BUILT_IN
 
 
 if __name__ == "__main__":

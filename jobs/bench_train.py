@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
-from cifar_model.history import read_history
+from cifar_model.history import HISTORY, read_history
 from cifar_model.recipe import Recipe, load_recipe
 from cifar_model.run_plan import Precision, RunPlan
 from cifar_model.sources import load_source
@@ -110,7 +110,7 @@ def take_turn(variant: Variant, data: TrainingData, classes: int, cores: int) ->
         else:
             layout = WorkerLayout(variant.workers, cpus_each=cores // variant.workers)
             fit_on_ray(plan, data, folder, layout, stages)
-        last = read_history(folder / "history.csv")[-1]
+        last = read_history(folder / HISTORY)[-1]
         return Turn(last.images_per_second, last.seconds, startup_seconds(folder))
 
 

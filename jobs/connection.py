@@ -74,11 +74,11 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
 
 
 @contextmanager
-def connected(stages: Stages) -> Iterator[Cluster]:
-    """Ray, saying what is being waited for; inside another such block, the same Ray."""
+def connected(stages: Stages, *, worker_output: bool = True) -> Iterator[Cluster]:
+    """`ray_cluster`, saying what is being waited for; inside another such block, the same Ray."""
     if not is_connected():
         stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
-    with ray_cluster() as cluster:
+    with ray_cluster(worker_output=worker_output) as cluster:
         if cluster.dashboard:
             stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
         yield cluster

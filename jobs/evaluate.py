@@ -8,7 +8,6 @@ The test set has to fit in memory; training images that lie in files of their ow
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -25,12 +24,11 @@ from cifar_model.history import HISTORY, read_history
 from cifar_model.listing import OF_FILES
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
 from cifar_model.model_folder import REPORT, update_metrics
+from cifar_model.report_folder import REPORT_FILE
 from cifar_model.sources import SOURCES, list_source, load_test_set
 from cifar_model.weights import WEIGHTS
 from jobs import storage
-from jobs.run_folder import held
-
-REPORT_FILE = "report.json"
+from jobs.held_folder import held
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,13 +136,12 @@ def _evaluate(
             metrics["test_tta_auto_accuracy"] = evaluation.tta_auto_accuracy
             metrics["test_tta_auto_reexamined"] = evaluation.reexamined
         update_metrics(model, metrics)
-    summary = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-    flip = summary["flip_accuracy"]
+    flip = evaluation.flip_accuracy
     averaged = "" if flip is None else f" ({flip:.2%} averaged with the mirror image)"
     print(
-        f"{config.name} on {summary['images']:,} test images of {spec}: "
-        f"accuracy {summary['accuracy']:.2%}{averaged}, loss {summary['loss']:.4f} nats, "
-        f"{summary['misclassified']:,} misclassified"
+        f"{config.name} on {len(dataset.test):,} test images of {spec}: "
+        f"accuracy {evaluation.accuracy:.2%}{averaged}, loss {evaluation.loss:.4f} nats, "
+        f"{len(evaluation.misclassified):,} misclassified"
     )
     return folder
 

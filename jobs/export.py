@@ -15,6 +15,7 @@ from cifar_model.dataset import TrainingData
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.files import clear_asides_of
 from cifar_model.given_path import given_path
+from cifar_model.history import HISTORY, METRICS, mend_history
 from cifar_model.run_plan import RunPlan
 from jobs.run_folder import MODEL
 
@@ -38,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def shrink(model: Path, out: Path, name: str | None = None, note: str | None = None) -> Path:
     """Write a copy of a model folder in half precision; returns it."""
-    from cifar_model.history import HISTORY
     from cifar_model.model_folder import export_model, load_model
 
     clear_asides_of(out)
@@ -68,7 +68,6 @@ def export_run(
 
     say: told of epochs that are not.
     """
-    from cifar_model.history import HISTORY, mend_history
     from cifar_model.model_config import ModelConfig
     from cifar_model.model_folder import export_model
     from cifar_model.training import network_from_checkpoint
@@ -78,7 +77,7 @@ def export_run(
     if len(records) == plan.recipe.epochs:
         metrics["train_seconds"] = sum(record.seconds for record in records)
     if records and records[-1].epoch == plan.recipe.epochs - 1:
-        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+        for name in METRICS:
             metrics[name] = getattr(records[-1], name)
     config = ModelConfig(
         name=folder.name,

@@ -21,7 +21,8 @@ from cifar_model.files import scratch_folder, write_whole
 from cifar_model.given_path import given_path
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
-from cifar_model.sources import SOURCES, load_source
+from cifar_model.sources import IMAGE_SIDE, SOURCES, load_source
+from jobs.held_folder import held
 from jobs.interruption import interruptible
 from jobs.ray_training import (
     WorkerTask,
@@ -30,7 +31,6 @@ from jobs.ray_training import (
     started_ray,
     torch_trainer,
 )
-from jobs.run_folder import held
 from jobs.stages import Stages
 from jobs.worker_layout import WorkerLayout
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = f"{', '.join(sorted(RECIPES))}, or a JSON file"
     add("--recipe", help=f"{names} (default: {DEFAULT_RECIPE})")
     add("--train-limit", type=int, help="use so many training images, a stratified draw by --seed")
-    add("--image-size", type=int, default=32, help="side in pixels, a multiple of 8 (default: 32)")
+    add("--image-size", type=int, default=32, help=f"{IMAGE_SIDE} (default: 32)")
     add("--seed", type=int, default=0, help="of initialisation, order, augmentation (default: 0)")
     add("--precision", choices=PRECISIONS, default="auto", help="as for jobs.train")
     add("--min-lr", type=float, default=defaults.min_lr, help="first rate (default: 1e-5)")

@@ -2,7 +2,7 @@
 
 run.json            what was asked for: enough to resume
 history.csv         metrics of each epoch
-.held               there while a command is at work
+.held               there while a command is at work; see held_folder.py
 startup.json        seconds from the command to the first step
 diverged.txt        why training ended early, if its loss became no number
 tensorboard/        losses and accuracies of each epoch, for TensorBoard
@@ -12,22 +12,19 @@ model/              the exported model; its config being there means that the ru
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
 from cifar_model.field_types import check_types
-from cifar_model.files import clear_asides, clear_asides_of, write_whole
+from cifar_model.files import clear_asides_of, write_whole
 from cifar_model.given_path import given_path
 from cifar_model.history import STARTUP
 from cifar_model.model_config import CONFIG
@@ -36,9 +33,7 @@ from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
 
 DIVERGED = "diverged.txt"
-# What file systems without locks say, such as some NFS and Lustre mounts.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-RUN, MODEL, HELD = "run.json", "model", ".held"
+RUN, MODEL = "run.json", "model"
 # Three checkpoints (two kept, one being written) of weights and Adam's two moments, and the model.
 NEEDED_BYTES = (3 * 3 + 1) * 4 * 6_575_370
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -175,56 +170,6 @@ def resume(folder: Path) -> tuple[RunRequest, str]:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(f"--resume: {path} can't be used: {error}") from error
     return request, fingerprint
-
-
-def check_same(request: RunRequest, given: dict[str, Any]) -> None:
-    """InputError if an option given beside --resume asks for something else than the run's own.
-
-    given: fields of the request, or "epochs" and "batch_size" of its recipe.
-    """
-    names = {field.name for field in fields(RunRequest)}
-    for name, value in given.items():
-        own = getattr(request if name in names else request.recipe, name)
-        if value != own:
-            shown, was = value, own
-            if isinstance(value, Recipe):
-                shown, was = value.name, own.name
-                if shown == was:
-                    name, was, shown = _first_difference(own, value)
-            raise InputError(
-                f"--resume: the run has {name.replace('_', '-')} {was}, not {shown}; "
-                "leave the option out, or start a new run under another --name"
-            )
-
-
-def _first_difference(own: Recipe, other: Recipe) -> tuple[str, Any, Any]:
-    mine, theirs = own.to_json(), other.to_json()
-    return next((name, mine[name], theirs[name]) for name in mine if mine[name] != theirs[name])
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other commands from this folder; InputError if one is at work on it.
-
-    Removes what a killed one has left half-written.
-    The hold ends with the process, however that ends. It reaches as far as file locks do.
-    """
-    path = folder / HELD
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder} is being worked on by another command; wait for it or stop it"
-            ) from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-        clear_asides(folder)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def epochs_done(folder: Path) -> int:

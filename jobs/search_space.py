@@ -86,15 +86,17 @@ def parse_dimension(text: str) -> Dimension:
         lo, hi = float(parts[0]), float(parts[1])
     except ValueError:
         raise InputError(f"--search {text!r}: LO and HI must be numbers") from None
-    if len(parts) > 3 or parts[2:] not in ([], ["log"]):
+    if parts[2:] not in ([], ["log"]):
         raise InputError(f"--search {text!r}: only 'log' may follow LO:HI")
     return band(f"--search {field}", field, lo, hi, log=len(parts) == 3)
 
 
 def band(option: str, field: str, lo: float, hi: float, *, log: bool) -> Range:
-    """A range, checked."""
+    """A range; InputError for ends that are not finite, in this order, and positive for a log."""
     if not lo < hi or not math.isfinite(lo) or not math.isfinite(hi):
-        raise InputError(f"{option}: {lo:g} to {hi:g}, expected the smaller number first")
+        raise InputError(
+            f"{option}: {lo:g} to {hi:g}, expected two finite numbers, the smaller first"
+        )
     if log and lo <= 0:
         raise InputError(f"{option}: {lo:g} has no logarithm; expected positive numbers")
     return Range(field, lo, hi, log)

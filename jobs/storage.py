@@ -19,8 +19,9 @@ from pathlib import Path
 
 from cifar_model.checkpoints import CHECKPOINT, KEPT, newest_first
 from cifar_model.errors import InputError
+from cifar_model.model_config import CONFIG
 
-LAST = "config.json"  # a model folder is there once its config is, so that goes up last
+LAST = CONFIG  # a model folder is there once its config is, so that goes up last
 STAYS_THERE = ("checkpoint_*", "*.tfevents.*")  # what a working copy has no need of
 
 

@@ -54,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options, rest = parse(arguments)
     with one_line_errors("jobs.submit"):
-        client = None
         if options.what in COMMANDS:
             check(options.what, rest)
+        elif options.what in QUESTIONS and options.job is None:
+            raise InputError(f"{options.what}: which job? python -m jobs.submit list names them")
         elif rest:
             raise InputError(f"{options.what}: unknown {' '.join(rest)}")
         client = job_server.connect(options.address)
@@ -186,9 +187,9 @@ def serving_settings(environment: Mapping[str, str] = os.environ) -> dict[str, s
     return {name: environment[name] for name in SERVING if name in environment}
 
 
-def data_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def data_settings() -> dict[str, str]:
     """Where CIFAR-10 lies on all nodes, if the environment here names an absolute path."""
-    named = environment.get(DATA, "")
+    named = os.environ.get(DATA, "")
     return {DATA: named} if Path(named).is_absolute() else {}
 
 
@@ -256,10 +257,9 @@ def _outlives(place: str, what: str) -> bool:
 
 def _job_of(options: argparse.Namespace) -> list[str]:
     """The job's id moved into `options.job`; what is left over."""
-    options.job = options.rest[0] if options.rest else None
-    if options.what != "list" and options.job is None:
-        return ["(which job? python -m jobs.submit list)"]
-    return options.rest[1:] if options.what != "list" else options.rest
+    named = options.what in QUESTIONS and bool(options.rest)
+    options.job = options.rest[0] if named else None
+    return options.rest[1:] if named else options.rest
 
 
 def _line(job: Any) -> str:

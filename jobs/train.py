@@ -22,14 +22,16 @@ from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, check_seed, validation_batch
-from cifar_model.sources import SOURCES, list_source, load_source
+from cifar_model.sources import IMAGE_SIDE, SOURCES, list_source, load_source
 from jobs import run_folder as runs
 from jobs import storage
 from jobs.connection import connected
 from jobs.export import export_run
+from jobs.held_folder import held
 from jobs.in_process import fit_in_process
 from jobs.interruption import interruptible, layout_words
 from jobs.ray_training import fit_on_ray
+from jobs.resumed_options import check_same
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
 from jobs.streaming import stream_for_training
@@ -73,7 +75,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "the recipe's)",
     )
     add("--train-limit", type=int, help="use so many training images, a stratified draw by --seed")
-    add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
+    add("--image-size", type=int, help=f"{IMAGE_SIDE} (default: 32)")
     add("--seed", type=int, help="of initialisation, order and augmentation (default: 0)")
     add(
         "--precision",
@@ -172,8 +174,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
     if options.compile:
         go_on += ["--compile"]
-    held = runs.held(folder) if uri is None else nullcontext()
-    with interruptible("jobs.train", *go_on), held:
+    alone = held(folder) if uri is None else nullcontext()
+    with interruptible("jobs.train", *go_on), alone:
         if uri is None:  # another command may have ended it while the data were read
             runs.check_unfinished(folder)
         # A run may have been killed after its last epoch, before its model was written.
@@ -239,7 +241,8 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
             given["recipe"] = replace(recipe, epochs=request.recipe.epochs)
         elif options.batch_size is not None:
             given["batch_size"] = options.batch_size
-        runs.check_same(request, given)
+        own = {**request.recipe.to_json(), **vars(request)}
+        check_same("run", own, given)
         if request.in_process != in_process:
             wanted = "--workers 0" if request.in_process else "--workers 1 or more"
             raise InputError(f"--resume: the run was begun with {wanted}; resume it so")

@@ -21,11 +21,12 @@ from cifar_model.dataset import limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
-from cifar_model.sources import SOURCES, load_source
+from cifar_model.sources import IMAGE_SIDE, SOURCES, load_source
 from jobs import lr_find
-from jobs.connection import is_local, ray_cluster
+from jobs.connection import connected, is_local
+from jobs.held_folder import held
 from jobs.interruption import interruptible, layout_words
-from jobs.run_folder import check_data, check_free, held
+from jobs.run_folder import check_data, check_free
 from jobs.search_space import LR, Dimension, band, check_dimensions, parse_dimension
 from jobs.stages import Stages
 from jobs.tune_report import REPORT, Trial, best_of, write_report
@@ -69,7 +70,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--trials", type=int, help="how many (default: 12)")
     add("--epochs", type=int, help="of a trial that is not stopped (default: the recipe's)")
     add("--train-limit", type=int, help="use so many training images, a stratified draw by --seed")
-    add("--image-size", type=int, help="side in pixels, a multiple of 8 (default: 32)")
+    add("--image-size", type=int, help=f"{IMAGE_SIDE} (default: 32)")
     add("--seed", type=int, help="of training and of the search (default: 0)")
     add("--precision", choices=PRECISIONS, help="as for jobs.train (default: auto)")
     add("--lr", help="middle of the band: a number or an lr_find.json (default: find it)")
@@ -131,16 +132,13 @@ def run(options: argparse.Namespace) -> Path:
         begin(folder, search)
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
-    stages.say("Starting Ray" if is_local() else "Connecting to the Ray cluster")
     go_on = ["--resume", "--storage", folder.parent, "--name", folder.name]
     go_on += layout_words(options, "workers", "cpus_per_worker", "gpus_per_worker")
     with interruptible("jobs.tune", *go_on), held(folder):
         check_unfinished(folder)  # another command may have ended it while the data were read
-        with ray_cluster(worker_output=False) as cluster:
+        with connected(stages, worker_output=False) as cluster:
             import ray
 
-            if cluster.dashboard:
-                stages.say(f"Ray is up, its dashboard at {cluster.dashboard}")
             concurrent, cpus, gpus = share(cluster.nodes, layout, search)
             search = replace(search, concurrent=search.concurrent or concurrent)
             ref = ray.put(data)

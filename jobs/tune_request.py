@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from cifar_model.given_path import given_path
 from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
+from jobs.resumed_options import check_same
 from jobs.run_folder import check_free, clear_unbegun, default_name, run_folder
 from jobs.search_space import LR, band
 from jobs.storage import is_uri
 from jobs.tune_report import REPORT
 
 REQUEST = "tune.json"
-OPTIONS = {"decades": "lr-decades", "dimensions": "search"}  # where a field is called otherwise
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,12 @@ def settle(options: argparse.Namespace) -> tuple[Search, Path]:
             raise InputError("--resume: say which search with --name")
         folder = run_folder(options.storage, options.name)
         search = read_request(folder)
-        check_same(search, options, given)
+        if options.epochs is not None:
+            given["epochs"] = options.epochs
+        if options.recipe is not None:
+            recipe = load_recipe(options.recipe)
+            given["recipe"] = replace(recipe, epochs=search.recipe.epochs)
+        check_same("search", {**vars(search), "epochs": search.recipe.epochs}, given)
         return search, folder
     data = given.get("data", Search.data)
     recipe = recipe_for(data, options.recipe)
@@ -99,31 +103,6 @@ def given_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_same(search: Search, options: argparse.Namespace, given: dict[str, Any]) -> None:
-    """InputError if an option given beside --resume asks for something else than the search's."""
-    own: dict[str, Any] = {**vars(search), "epochs": search.recipe.epochs}
-    asked = dict(given)
-    if options.epochs is not None:
-        asked["epochs"] = options.epochs
-    if options.recipe is not None:
-        asked["recipe"] = replace(load_recipe(options.recipe), epochs=search.recipe.epochs)
-    for name, value in asked.items():
-        if value != own[name]:
-            raise InputError(
-                f"--resume: the search has {OPTIONS.get(name, name.replace('_', '-'))} "
-                f"{_shown(own[name])}, not {_shown(value)}; leave the option out, or start a new "
-                "search under another --name"
-            )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Recipe):
-        return value.name
-    if isinstance(value, tuple):
-        return " ".join(_shown(part) for part in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def given_lr(text: str) -> float:
     """--lr: a positive number, or the suggestion in an lr_find.json."""
     try:
@@ -143,13 +122,11 @@ def given_lr(text: str) -> float:
 
 def given_band(text: str) -> tuple[float, float]:
     """--lr-band: LO:HI."""
-    match = re.fullmatch(r"([^:]+):([^:]+)", text)
+    low, _, high = text.partition(":")
     try:
-        lo, hi = (float(part) for part in match.groups()) if match else (math.nan, math.nan)
+        lo, hi = float(low), float(high)
     except ValueError:
-        lo = hi = math.nan
-    if math.isnan(lo) or math.isnan(hi):
-        raise InputError(f"--lr-band {text}: expected LO:HI, two numbers")
+        raise InputError(f"--lr-band {text}: expected LO:HI, two numbers") from None
     band("--lr-band", LR, lo, hi, log=True)
     return lo, hi
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,15 @@ from typing import TYPE_CHECKING, Any
 from cifar_model.cores import usable_cores
 from cifar_model.engine import ENGINES, gpu_count
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.given_path import given_path
 from serve_app.replica_settings import settings_for_replicas
 from serve_app.running import address_of, running_here
-from serve_app.settings import apply_local_settings, apply_serve_settings, stay_on_this_machine
+from serve_app.settings import (
+    apply_local_settings,
+    apply_serve_settings,
+    cluster_address,
+    stay_on_this_machine,
+)
 
 if TYPE_CHECKING:
     from serve_app.app import Arguments
@@ -44,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(options, name) is not None
     }
     with one_line_errors("serve_app"):
+        # Replicas, and a later --update, run in other folders.
+        wanted |= {n: str(given_path(wanted[n])) for n in ("model", "models") if n in wanted}
         if options.update:
             update(wanted, options.port)
         else:
@@ -51,21 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; those of the applications that were left out are None, and paths absolute."""
+    """The options; those of the applications that were left out are None."""
     parser = argparse.ArgumentParser(
         prog="python -m serve_app", description="Serve a model folder on Ray until Ctrl-C."
     )
     add = parser.add_argument
     add(
         "--model",
-        type=os.path.abspath,
         help="model folder that jobs.train exported (default: the built-in CIFAR-10 model)",
     )
-    add(
-        "--models",
-        type=os.path.abspath,
-        help="folder of exported models, all served by name beside --model",
-    )
+    add("--models", help="folder of exported models, or of runs, all served by name beside --model")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     add(
@@ -94,7 +96,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--update",
         action="store_true",
         help="change what is given here of the server that runs already, without a request lost, "
-        "and end; all else stays, and the old replicas go on if the new ones can't start",
+        "and end; all else stays, and the old replicas go on if the new ones can't start; one that "
+        "is not on 8000 is found by its --port",
     )
     return parser.parse_args(arguments)
 
@@ -107,7 +110,7 @@ def serve_forever(wanted: dict[str, Any], host: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise InputError(f"--port {port}: expected 1 to 65535")
     settings = settings_for_replicas()
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    on_cluster = cluster_address() is not None
     apply_serve_settings()
     if not on_cluster:
         check_port_is_free(host, port)
@@ -169,11 +172,11 @@ def update(wanted: dict[str, Any], port: int) -> None:
     old ones go on.
     """
     settings = settings_for_replicas()
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    on_cluster = cluster_address() is not None
     apply_serve_settings()
     if not on_cluster:
         stay_on_this_machine()
-    address = os.environ.get("RAY_ADDRESS") or address_of(port)
+    address = cluster_address() or address_of(port)
     join_ray(address, "start a server without --update")
     import ray
 
@@ -216,7 +219,7 @@ def deploy(arguments: Arguments, asked: Asked) -> None:
 
 def with_local_sizes(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     """On one machine every kind of request may use all of it, since they seldom come at once."""
-    if os.environ.get("RAY_ADDRESS"):
+    if cluster_address():
         return wanted
     sized = {"replicas": 1, **wanted}
     replicas = max(1, sized["replicas"])
@@ -257,7 +260,7 @@ def start_ray(arguments: Arguments) -> None:
     """Connect to RAY_ADDRESS, or start a local Ray in which the replicas fit."""
     import ray
 
-    if address := os.environ.get("RAY_ADDRESS"):
+    if address := cluster_address():
         join_ray(address, "or unset RAY_ADDRESS to serve from here")
         return
     from serve_app.app import replicas_of

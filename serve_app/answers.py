@@ -13,6 +13,7 @@ from cifar_model.overlay import overlay
 from cifar_model.predictor import Explanation
 
 LONGEST = 65_536  # pixels along a side
+GAP = 8  # pixels between pictures in a row
 
 
 class Prediction(TypedDict):
@@ -71,9 +72,9 @@ def enlarged(picture: Picture, side: int) -> Picture:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def side_by_side(pictures: Sequence[Picture], *, gap: int = 8) -> NDArray[np.uint8]:
+def side_by_side(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
     """Pictures of one height in a row, RGBA (H, W, 4), with transparent gaps between them."""
-    space = np.zeros((pictures[0].shape[0], gap, 4), np.uint8)
+    space = np.zeros((pictures[0].shape[0], GAP, 4), np.uint8)
     parts = []
     for picture in pictures:
         alpha = np.full((*picture.shape[:2], 1), 255, np.uint8)

@@ -7,7 +7,7 @@ serve run serve_app.app:build model=runs/first/model         # page and endpoint
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
 HEALTH_CHECK_S = 2.0  # a replica that died is noticed within that time, and not within Serve's 10
 DEPLOYMENTS = {CLASSIFY: "Classifier", EXPLAIN: "Explainer", INFER: "Infer"}
+PAGE_DEPLOYMENT = "Page"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def targets(wanted: Arguments, asked: Asked) -> list[RunTarget]:
 
 def read_arguments(arguments: Mapping[str, Any]) -> Arguments:
     """The arguments, checked; InputError for one that is unknown or can't be used."""
-    known = list(Arguments.__dataclass_fields__)
+    known = [field.name for field in fields(Arguments)]
     unknown = set(arguments) - set(known)
     if unknown:
         raise InputError(f"serve: unknown {', '.join(sorted(unknown))}; known: {', '.join(known)}")
@@ -170,7 +171,7 @@ def _page(wanted: Arguments, classifier: Any, explainer: Any, *, asked: Asked) -
     # One replica: Gradio keeps its queue and sessions in one process. It holds a stream open for
     # each visitor, hence the many ongoing requests.
     deployment = serve.deployment(Page).options(
-        name="Page",
+        name=PAGE_DEPLOYMENT,
         num_replicas=1,
         max_ongoing_requests=1024,
         max_queued_requests=256,

@@ -1,8 +1,7 @@
 """Where answers come from: one small interface, and the models in this process behind it.
 
-The HTTP endpoints and the page are written against `Backend` and run over these or over
-`serve_handles`. Pictures reach it
-framed: squares (S, S, 3) of the side that the model sees.
+The HTTP endpoints and the page are written against `Backend` and run over these models or over
+`serve_handles`. Pictures reach it framed: squares (S, S, 3) of the side that the model sees.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Backend(Protocol):
 
 
 class Running:
-    """A loaded model with the batcher in front of it, whose arguments `limit` and `observe` are."""
+    """A loaded model with the batcher in front of it. limit, observe: see `batching`."""
 
     def __init__(
         self,

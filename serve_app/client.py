@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m serve_app.client",
         description="Classify pictures on a running server. A line for each on stdout, in the "
-        "order given; errors and a progress bar on stderr.",
+        "order given; errors and a progress bar on stderr. RAY_CIFAR_API_KEY is the key, where the "
+        "server asks for one.",
     )
     add = parser.add_argument
     add("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")

@@ -13,7 +13,7 @@ def jobs_are_here() -> bool:
 
 
 def how_to_evaluate(folder: Path) -> str:
-    """The command that writes a model's report; a Space has it not, and is built from one."""
+    """The command that writes a model's report; in a Space, whose it was built from."""
     if jobs_are_here():
         command = shlex.join(["python", "-m", "jobs.evaluate", "--model", str(folder)])
         return f"This command writes its report:\n\n```sh\n{command}\n```"

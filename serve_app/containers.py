@@ -23,8 +23,8 @@ from serve_app.problems import Problem
 Kind = Literal["PNG", "JPEG", "WEBP"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# And one more for each KiB, of which libpng puts 8 into a chunk: a request's smallest pictures take
-# as long as its largest.
+# Of any PNG, and one more for each KiB (libpng puts 8 into a chunk): a request's smallest pictures
+# take as long as its largest.
 MAX_CHUNKS = 1_000
 _PNG_DRAWS = {b"PLTE", b"tRNS", b"IDAT"}
 _GREY, _RGB, _BY_PALETTE = 0, 2, 3  # PNG's colour type, the 10th byte of its header's data

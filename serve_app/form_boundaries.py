@@ -1,6 +1,6 @@
-"""Forms that nearly are some: a line in them begins as their boundaries do, and is none.
+"""Refuses forms with a line that begins like their boundary and goes on otherwise.
 
-RFC 2046 (5.1.1) has no such lines, and lets nobody send spaces after a boundary. The parser takes a
+RFC 2046 (5.1.1) has no such lines, and lets nobody pad a boundary with spaces. The parser takes a
 microsecond for each, and 10 MiB of them would hold up the event loop for seconds.
 """
 
@@ -26,7 +26,9 @@ class Boundaries:
         """MultiPartException if such a line ends in the chunk, wherever it began."""
         seen = self._kept + chunk
         if self._other_line.search(seen):
-            raise MultiPartException("A line begins as its boundaries do, and is none.")
+            raise MultiPartException(
+                "A line begins like the boundary and goes on; choose a boundary that no line has."
+            )
         self._kept = seen[-self._most_kept :]
 
 

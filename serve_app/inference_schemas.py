@@ -5,14 +5,14 @@ A request is checked against these as it is parsed: what the OpenAPI page says i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_IMAGES = 64  # in one request
 
 OutputName = Literal["probabilities", "logits", "labels"]
-OUTPUTS: tuple[OutputName, ...] = ("probabilities", "logits", "labels")
+OUTPUTS: tuple[OutputName, ...] = get_args(OutputName)
 LARGEST = 2**31  # numbers beyond it are no sizes of anything that fits into a request
 Side = Annotated[int, Field(ge=1, le=LARGEST)]
 

@@ -11,7 +11,7 @@ from typing import Any
 from ray import serve
 
 from cifar_model.errors import InputError
-from serve_app.app import PAGE, read_config
+from serve_app.app import PAGE, PAGE_DEPLOYMENT, read_config
 from serve_app.deployments import Asked
 
 ANSWERS_WITHIN_S = 30.0
@@ -30,7 +30,7 @@ def asked_of_them() -> Asked:
 
     async def ask() -> Asked:
         # With Serve's settings for throughput a handle works in an event loop only.
-        page = serve.get_deployment_handle("Page", PAGE)
+        page = serve.get_deployment_handle(PAGE_DEPLOYMENT, PAGE)
         async with asyncio.timeout(ANSWERS_WITHIN_S):
             return await page.asked.remote()
 

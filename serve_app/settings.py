@@ -39,6 +39,12 @@ SERVE_SETTINGS = {
 _PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
 
 
+def cluster_address() -> str | None:
+    """RAY_ADDRESS, if it names a cluster: "local" asks for a Ray of one's own, as without it."""
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in (None, "", "local") else address
+
+
 def apply_serve_settings() -> None:
     """Put the settings into the environment, before Ray starts; a user's own values win."""
     for name, value in SERVE_SETTINGS.items():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import subprocess
 import sys
@@ -190,10 +191,10 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that this share of them does not exceed; nan of none."""
+    """The smallest of them that this share does not exceed; they ascend. nan of none."""
     if not ordered:
         return float("nan")
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def raw_requests(url: str, bodies: Sequence[bytes], content_type: str) -> list[bytes]:

@@ -37,9 +37,8 @@ class LoadResult:
 
     requests: int
     seconds: float
-    errors: (
-        int  # connections that failed, answers with a status from 400 on, answers that never came
-    )
+    # Connections that failed, answers with a status from 400 on, answers that never came.
+    errors: int
     p50_ms: float
     p99_ms: float
     refused: int = 0  # of the errors, answers with a 503; the open-loop client counts them

@@ -17,16 +17,10 @@ from pytorch_grad_cam import GradCAM
 
 from cifar_model.layers import DEFAULT_LAYER
 from cifar_model.model_folder import load_model
+from cifar_model.native_bf16 import has_native_bf16
 from cifar_model.normalisation import normalise
 from jobs.rivals.answers import decode, named
 from jobs.rivals.command import model_folder, serve, threads
-
-
-def native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 natively."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def create_app() -> FastAPI:
@@ -34,7 +28,7 @@ def create_app() -> FastAPI:
     torch.set_num_threads(threads())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network, config = load_model(model_folder())
-    dtype = torch.bfloat16 if native_bf16(device) else torch.float32
+    dtype = torch.bfloat16 if has_native_bf16(device.type) else torch.float32
     network = network.to(device, dtype)
     # The package needs gradients and float32; it keeps its state on itself, so one call at a time.
     explained = load_model(model_folder())[0].to(device)

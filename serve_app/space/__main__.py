@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cifar_model.errors import InputError, one_line_errors
+from cifar_model.given_path import given_path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with one_line_errors("serve_app.space"):
         if options.command == "build":
-            build_space(Path(options.out).absolute(), options.model)
+            build_space(given_path(options.out), options.model)
         else:
-            push_space(Path(options.folder).absolute(), options.repo, really=options.yes)
+            push_space(given_path(options.folder), options.repo, really=options.yes)
 
 
 def build_space(out: Path, folders: list[str] | None) -> None:
@@ -46,7 +47,7 @@ def build_space(out: Path, folders: list[str] | None) -> None:
     from serve_app.space.build import build
 
     models: dict[str, Path] = {}
-    for folder in [Path(f).absolute() for f in folders] if folders else [BUILT_IN]:
+    for folder in [given_path(f) for f in folders] if folders else [BUILT_IN]:
         name = read_config(folder).name
         if name in models:
             raise InputError(f"--model {folder}: its name {name!r} is {models[name]}'s too")

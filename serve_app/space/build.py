@@ -16,7 +16,11 @@ from pathlib import Path
 
 from cifar_model.errors import InputError
 from cifar_model.files import new_folder
-from cifar_model.model_config import ModelConfig, read_config
+from cifar_model.history import HISTORY
+from cifar_model.model_config import CONFIG, ModelConfig, read_config
+from cifar_model.model_folder import CARD, REPORT
+from cifar_model.report_folder import MISTAKES_FILE, REPORT_FILE
+from cifar_model.weights import WEIGHTS
 from serve_app.space.import_graph import needed_files, pinned_closure, read_pins
 from serve_app.tabs.report import LR_FIND
 
@@ -41,11 +45,11 @@ DISTRIBUTIONS = (
 )
 # With CUDA, as PyPI has it, PyTorch would take 6 GB.
 CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
-MODEL_FILES = ("config.json", "model.safetensors", "README.md", "history.csv")
+MODEL_FILES = (CONFIG, WEIGHTS, CARD, HISTORY)
 REPORT_FILES = (
-    "report/report.json",
-    "report/misclassified.npz",
-    "report/confusion_matrix.png",  # which the page names where a table would be too large
+    f"{REPORT}/{REPORT_FILE}",
+    f"{REPORT}/{MISTAKES_FILE}",
+    f"{REPORT}/confusion_matrix.png",  # which the page names where a table would be too large
     str(LR_FIND),
 )
 

@@ -1,4 +1,4 @@
-"""Which files of this project a file needs, and which distributions those import."""
+"""Which files of this project a file needs, and which distributions others require."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from cifar_model.errors import InputError
 from serve_app.answers import enlarged, side_by_side
 from serve_app.backends import Backend
 from serve_app.model_data import read_data, why_unreadable
+from serve_app.sliders import whole_number
 from serve_app.tabs.messages import messages
 from serve_app.tabs.triggers import set_off_by
 
@@ -80,9 +81,7 @@ def data_tab(backend: Backend, model: gr.Dropdown) -> None:
         words = gr.Markdown(reason or READY, elem_id="data-words")
         with gr.Column(visible=reason is None) as body:
             with gr.Row():
-                count = gr.Slider(
-                    1, 24, value=6, step=1, precision=0, label="Images", min_width=140
-                )
+                count = whole_number(1, 24, 6, "Images")
                 run = gr.Button("Draw", variant="primary", min_width=140)
             drawn = gr.Markdown()
             gallery = gr.Gallery(

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
-from cifar_model.report_folder import Mistakes, read_mistakes
+from cifar_model.model_folder import REPORT
+from cifar_model.report_folder import MISTAKES_FILE, Mistakes, read_mistakes
 from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
 from serve_app.commands import how_to_evaluate
@@ -49,7 +50,7 @@ def misclassified_tab(
             if reason := why_not_its_own(folder, config):
                 raise InputError(reason.rstrip("."))
             names = config.class_names
-            found = read_mistakes(folder / "report")
+            found = read_mistakes(folder / REPORT)
             if found is None:
                 return None
             kept = np.ones(len(found), bool)
@@ -137,7 +138,7 @@ def misclassified_tab(
     choices = [ANY, *backend.models[first].class_names]
     with gr.Tab("Misclassified", id="misclassified") as tab:
         words = gr.Markdown(elem_id="mistakes-words")
-        with gr.Column(visible=(folders[first] / "report" / "misclassified.npz").is_file()) as body:
+        with gr.Column(visible=(folders[first] / REPORT / MISTAKES_FILE).is_file()) as body:
             with gr.Row():
                 # The classes change with the model; `class_index` checks.
                 true = gr.Dropdown(

@@ -15,6 +15,7 @@ import pandas as pd
 from cifar_model.errors import InputError
 from cifar_model.history import HISTORY, EpochRecord, read_history
 from cifar_model.model_config import ModelConfig
+from cifar_model.model_folder import CARD, REPORT
 from cifar_model.recipe import RECIPES
 from cifar_model.report_folder import Report, read_report
 from serve_app.backends import Backend
@@ -66,8 +67,8 @@ def report_tab(
     with gr.Tab("Report", id="report") as tab:
         words = gr.Markdown(elem_id="report-words")
         with gr.Row():
-            loss = line_plot("Loss (nats)", "loss", COLOURS)
-            accuracy = line_plot("Accuracy (%)", "accuracy", COLOURS)
+            loss = line_plot("Loss (nats)", "loss")
+            accuracy = line_plot("Accuracy (%)", "accuracy")
         with gr.Row():
             with gr.Column(min_width=320):
                 matrix_title = gr.Markdown()
@@ -108,13 +109,13 @@ def report_tab(
     )
 
 
-def line_plot(title: str, y: str, colours: dict[str, str]) -> gr.LinePlot:
+def line_plot(title: str, y: str) -> gr.LinePlot:
     """An empty plot over the epochs."""
     return gr.LinePlot(
         x="epoch",
         y=y,
         color="images",
-        color_map=colours,
+        color_map=COLOURS,
         title=title,
         x_axis_format="~g",  # 1 and not 1.0: labels have room
         show_label=False,
@@ -205,7 +206,7 @@ def lr_points(found: dict[str, Any]) -> pd.DataFrame:
 def report_part(folder: Path) -> tuple[Report | None, str]:
     """The report, if there is one that can be read, and what is said of it in words."""
     try:
-        report = read_report(folder / "report")
+        report = read_report(folder / REPORT)
     except InputError as error:
         return None, f"No report: {error}."
     return report, summary(report, folder)
@@ -244,7 +245,7 @@ def class_table(report: Report | None) -> pd.DataFrame | None:
 
 def card(folder: Path) -> str:
     """The model card without its front matter."""
-    path = folder / "README.md"
+    path = folder / CARD
     if not path.is_file():
         return "This model folder has no card."
     text = path.read_text(encoding="utf-8", errors="replace")

@@ -14,7 +14,7 @@ from cifar_model.predictor import Predictor
 from cifar_model.resnet9 import ResNet9
 from cifar_model.sources import list_source, load_source
 from jobs import evaluate
-from jobs.run_folder import held
+from jobs.held_folder import held
 
 
 @pytest.fixture

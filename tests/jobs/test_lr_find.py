@@ -9,8 +9,8 @@ from ray.train import WorkerGroupError
 
 from cifar_model.errors import InputError
 from jobs import lr_find
+from jobs.held_folder import held
 from jobs.ray_training import readable_failure
-from jobs.run_folder import held
 
 # At half the usual side a step takes a quarter of the time.
 SMALL = ["--data", "digits", "--recipe", "digits", "--image-size", "16"]

@@ -31,7 +31,7 @@ def test_ranges_and_choices():
         ("dropout", "expected FIELD="),
         ("dropout=", "expected FIELD="),
         ("dropout=a:b", "must be numbers"),
-        ("dropout=0.3:0.1", "smaller number first"),
+        ("dropout=0.3:0.1", "the smaller first"),
         ("dropout=0:0.3:log", "no logarithm"),
         ("dropout=0:0.3:linear", "only 'log'"),
         ("peak_lr=1:2", "searched already"),

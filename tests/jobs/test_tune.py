@@ -101,7 +101,7 @@ def test_how_many_trials_run_at_a_time(monkeypatch):
         ("--concurrent 0", "--concurrent 0: expected 1 or more"),
         ("--seed 4294967296", "--seed 4294967296: expected 0 to 4294967295"),
         ("--epochs 0", "epochs is 0"),
-        ("--lr-band 0.3:0.03", "the smaller number first"),
+        ("--lr-band 0.3:0.03", "two finite numbers, the smaller first"),
         ("--lr-band 0.3", "expected LO:HI"),
         ("--lr never", "neither a number nor an lr_find.json"),
         ("--lr 0.1 --lr-band 0.1:0.2", "give one of them"),

@@ -21,21 +21,16 @@ class Panel:
 
 
 SERVING = (
-    Panel("Requests", "reqps", "deployment:requests:rate5m", "{{deployment}}"),
-    Panel("Errors", "percentunit", "deployment:errors:ratio5m", "{{deployment}}"),
-    Panel("Latency, 95th percentile", "ms", "deployment:latency_ms:p95_5m", "{{deployment}}"),
+    Panel("Requests", "reqps", "application:requests:rate5m", "{{application}}"),
+    Panel("Errors", "percentunit", "application:errors:ratio5m", "{{application}}"),
+    Panel("Latency, 95th percentile", "ms", "application:latency_ms:p95_5m", "{{application}}"),
     Panel(
         "Ongoing requests",
         "short",
         "sum by (deployment) (ray_serve_replica_processing_queries)",
         "{{deployment}}",
     ),
-    Panel(
-        "Waiting requests",
-        "short",
-        "sum by (deployment) (ray_serve_deployment_queued_queries)",
-        "{{deployment}}",
-    ),
+    Panel("Refused requests", "percentunit", "application:refused:ratio5m", "{{application}}"),
     Panel(
         "Healthy replicas",
         "short",

@@ -38,11 +38,13 @@ class GradCam:
 
         method: one of `layers.EXPLANATION_METHODS`; Eigen-CAM is the same for every class.
         """
-        from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus
+        from pytorch_grad_cam import GradCAM, GradCAMPlusPlus
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+        from cifar_model.eigen_cam import SignedEigenCam
+
         check_layer(layer)
-        kinds = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "eigencam": EigenCAM}
+        kinds = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "eigencam": SignedEigenCam}
         if method not in kinds:
             raise InputError(f"method {method!r}: expected one of {', '.join(EXPLANATION_METHODS)}")
         images = normalise(torch.from_numpy(np.array(framed)[None]), self._normalisation)

@@ -36,7 +36,6 @@ def place(run, epoch, content):
 
 def test_any_flipped_bit_that_reaches_a_value_is_seen_though_torch_load_takes_it(tmp_path, good):
     rng = random.Random(0)
-    torch_loads = 0
     for _ in range(50):
         bad = bytearray(good)
         # The values are all of the file but a few hundred bytes at either end.
@@ -45,8 +44,6 @@ def test_any_flipped_bit_that_reaches_a_value_is_seen_though_torch_load_takes_it
         path.write_bytes(bad)
         assert flaw(path) is not None
         torch.load(path, weights_only=True)
-        torch_loads += 1
-    assert torch_loads == 50
 
 
 def test_any_flipped_bit_of_the_directory_is_seen_or_does_no_harm(tmp_path):

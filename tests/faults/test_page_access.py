@@ -17,6 +17,8 @@ from PIL import Image
 from serve_app.no_fetching import REFUSAL
 
 CLASSIFY = "/gradio_api/call/classify"
+# Gradio's refusal of a file, whose words the page keeps for the log.
+REFUSED = 'event: error\ndata: {"error": null}\n\n'
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +106,7 @@ def call(http: httpx.Client, file: dict[str, object]) -> str:
 def test_a_file_that_was_not_uploaded_is_not_read(http, digits_model, secret, more):
     for path in (Path("/etc/passwd"), secret, digits_model / "config.json"):
         for given in (str(path), f"/tmp/gradio/../..{path}"):
-            answer = call(http, {"path": given, **more})
-            assert "event: error" in answer or "rror" in answer
-            assert "root:" not in answer and '"labels"' not in answer
+            assert call(http, {"path": given, **more}) == REFUSED, given
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {"_type": "gradio.FileData"}}])
@@ -160,7 +160,7 @@ def test_no_url_is_fetched(http, listener, number):
     for file in ({"path": url}, {"path": "a.png", "url": url}, {"path": url, "url": url},
                  {"path": url, "is_stream": True}):  # fmt: skip
         answer = call(http, file)
-        assert "rror" in answer and "secret" not in answer, (file, answer)
+        assert answer.startswith("event: error\n") and "secret" not in answer, (file, answer)
     for start in ("/gradio_api/file=", "/gradio_api/file/", "/gradio_api/proxy="):
         answer = http.get(start + url)
         assert 400 <= answer.status_code < 500 or "<title>" in answer.text, answer.text

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -33,6 +34,12 @@ def report(ray_cluster, runs):
     where = f"--storage {runs} --name search".split()
     tune.main([*DATA, *what, *space, *where])
     return runs / "search" / "report"
+
+
+@pytest.fixture
+def own_report(report, tmp_path):
+    """The report of a copy of that search, to do something to."""
+    return shutil.copytree(report.parent, tmp_path / "search") / "report"
 
 
 def test_every_trial_is_on_record_with_its_values_and_its_end(report):
@@ -134,19 +141,19 @@ def test_a_search_that_has_ended_is_not_run_again(report, capsys):
     assert "has ended" in capsys.readouterr().err
 
 
-def test_one_that_was_killed_before_its_report_writes_the_same_when_resumed(report):
-    before, written = rows(report), report.rename(report.with_name("before"))
-    tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
-    assert by_trial(rows(report)) == by_trial(before)
-    assert (report / "best.json").read_bytes() == (written / "best.json").read_bytes()
+def test_one_that_was_killed_before_its_report_writes_the_same_when_resumed(report, own_report):
+    shutil.rmtree(own_report)
+    tune.main(["--resume", "--storage", str(own_report.parents[1]), "--name", "search"])
+    assert by_trial(rows(own_report)) == by_trial(rows(report))
+    assert (own_report / "best.json").read_bytes() == (report / "best.json").read_bytes()
 
 
-def test_a_trial_whose_record_is_damaged_keeps_its_place(report):
-    before = json.loads((report / "best.json").read_text())
-    path = report.parent / "trials" / before["trial"] / "history.csv"
+def test_a_trial_whose_record_is_damaged_keeps_its_place(own_report):
+    before = json.loads((own_report / "best.json").read_text())
+    path = own_report.parent / "trials" / before["trial"] / "history.csv"
     path.write_bytes(path.read_bytes()[:-5])
-    report.rename(report.with_name("whole"))
-    tune.main(["--resume", "--storage", str(report.parents[1]), "--name", "search"])
-    after = json.loads((report / "best.json").read_text())
+    shutil.rmtree(own_report)
+    tune.main(["--resume", "--storage", str(own_report.parents[1]), "--name", "search"])
+    after = json.loads((own_report / "best.json").read_text())
     assert after["trial"] == before["trial"] and after["trials"] == before["trials"]
     assert after["val_accuracy"] == pytest.approx(before["val_accuracy"], abs=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -16,6 +15,8 @@ import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.models import add_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -62,10 +63,8 @@ def space(
     from serve_app.space.__main__ import main
 
     folder = tmp_path_factory.mktemp("space")
-    second = folder / "second"
-    shutil.copytree(digits_model, second, ignore=shutil.ignore_patterns("report"))
-    config = json.loads((second / "config.json").read_text())
-    (second / "config.json").write_text(json.dumps({**config, "name": "second"}))
+    second = add_model(folder / "second", "second", digits_model)
+    shutil.rmtree(second / "report")
     built = folder / "out"
     main(["build", "--out", str(built), "--model", str(digits_model), "--model", str(second)])
     with socket.socket() as probe:

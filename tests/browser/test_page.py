@@ -1,8 +1,6 @@
 """What people do on the page, in a real browser, on the served app and on the built Space."""
 
-import json
 import re
-import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from serve_app.api import build_api
 from serve_app.backends import InProcess, Running
 from serve_app.catalog import Catalog
 from serve_app.web import build_web
+from tests.models import add_model
 
 SLOW = 30_000  # milliseconds, for the first answer on a busy machine
 
@@ -299,9 +298,7 @@ def test_a_model_that_appears_while_the_page_is_open_can_be_chosen(
     with run_server(build_web(build_api(backend), backend, catalog.folders)) as address:
         page = open_page(address)
         expect(page.locator("#model")).to_be_hidden()
-        late = shutil.copytree(digits_model, models / "late")
-        config = json.loads((late / "config.json").read_text())
-        (late / "config.json").write_text(json.dumps({**config, "name": "late"}))
+        add_model(models / "late", "late", digits_model)
         open_tab(page, "Models")
         page.locator("#models-table").get_by_text("late").first.click()
         expect(page.get_by_text("Model late sorts pictures")).to_be_visible(timeout=SLOW)

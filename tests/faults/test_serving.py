@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import json
 import os
 import random
 import shutil
@@ -29,6 +28,7 @@ from steady_load import RETRYABLE, SteadyLoad, check_after_a_kill, show
 from cifar_model.model_folder import BUILT_IN
 from jobs.load import open_loop, wrk
 from jobs.load.target import Target, write_bodies
+from tests.models import add_model
 
 pytestmark = pytest.mark.faults
 EVENTS = int(os.environ.get("RAY_CIFAR_FAULT_EVENTS", "0"))
@@ -54,11 +54,7 @@ def load(server, picture):
 @pytest.fixture(scope="module")
 def other_version(tmp_path_factory):
     """The same model by another name, so that it shows which version answered."""
-    folder = tmp_path_factory.mktemp("versions") / "other"
-    shutil.copytree(BUILT_IN, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "name": "other-version"}))
-    return folder
+    return add_model(tmp_path_factory.mktemp("versions") / "other", "other-version")
 
 
 @contextmanager

@@ -1,20 +1,12 @@
 """Which models are served, by name."""
 
-import json
-import shutil
-
 import pytest
 
 from cifar_model.errors import InputError
 from cifar_model.model_folder import BUILT_IN
 from serve_app import catalog as catalogs
 from serve_app.catalog import Catalog
-
-
-def add_model(folder, name):
-    shutil.copytree(BUILT_IN, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "name": name}))
+from tests.models import add_model
 
 
 def test_the_default_comes_first_then_those_of_the_folder(tmp_path):

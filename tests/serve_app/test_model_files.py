@@ -21,6 +21,7 @@ from serve_app.images import encode_png
 from serve_app.model_files import ModelFiles, unavailable
 from serve_app.problems import Problem
 from serve_app.web import build_web
+from tests.models import add_model
 
 PNG = {"content-type": "image/png"}
 
@@ -36,15 +37,6 @@ def at_once(monkeypatch):
     """Nothing is remembered for a while."""
     monkeypatch.setattr(catalogs, "RESCAN_SECONDS", 0.0)
     monkeypatch.setattr(model_files, "TRIED_AGAIN_AFTER_S", 0.0)
-
-
-def add_model(folder, name, **changes):
-    """Export the built-in model here under another name, in the place of what is there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(BUILT_IN, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "name": name, **changes}))
-    return folder
 
 
 def cut_short(folder):

@@ -1,8 +1,6 @@
 """What goes wrong in a replica, as it reaches those who ask it by handle."""
 
 import asyncio
-import json
-import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from cifar_model.errors import InputError
 from cifar_model.model_folder import BUILT_IN
 from serve_app.problems import Problem
 from serve_app.serve_handles import ServeHandles, own_errors
+from tests.models import add_model
 
 SQUARE = np.zeros((32, 32, 3), np.uint8)
 
@@ -22,9 +21,7 @@ def models(tmp_path_factory):
     """A folder of two models, one of them without weights."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("whole", "empty"):
-        shutil.copytree(BUILT_IN, folder / name)
-        config = json.loads((folder / name / "config.json").read_text())
-        (folder / name / "config.json").write_text(json.dumps({**config, "name": name}))
+        add_model(folder / name, name)
     (folder / "empty" / "model.safetensors").unlink()
     return folder
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp
 
 from jobs.connection import RAY_SETTINGS, start_local_ray
 from serve_app.settings import apply_local_settings, apply_serve_settings
+from tests.ports import free_port
 
 # Ray reads these when it is imported or started.
 os.environ.update(RAY_SETTINGS)
@@ -138,9 +138,7 @@ def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
     from serve_app.app import read_arguments, targets
     from serve_app.deployments import Asked
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     asked = Asked({"model": str(digits_model), "replicas": 1}, {})
     serve.run_many(targets(read_arguments(asked.arguments), asked))

@@ -1,6 +1,6 @@
 """A Ray cluster of this machine whose nodes come and go, for tests.
 
-python nodes.py CORES
+python -m tests.nodes CORES
 
 Prints its address and that of its job server. Each line "N" on its stdin makes it have N nodes with
 so many cores each, besides the head, which only directs; it answers with "ready". It lives until
@@ -10,17 +10,11 @@ Each node unpacks a job's code into a folder of its own, as on a machine of its 
 one, a node that joins a job unpacks over the files that the others run from.
 """
 
-import socket
 import sys
 
 from ray.cluster_utils import Cluster
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
+from tests.ports import free_port
 
 cores, dashboard_port = int(sys.argv[1]), free_port()
 cluster = Cluster(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.models import add_model
+from tests.ports import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -67,9 +67,7 @@ def space(
     shutil.rmtree(second / "report")
     built = folder / "out"
     main(["build", "--out", str(built), "--model", str(digits_model), "--model", str(second)])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment["GRADIO_SERVER_PORT"] = str(port)
     python = os.environ.get("SPACE_PYTHON", sys.executable)

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cifar_model.history import read_history
+from tests.ports import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,8 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(environment):
     """The job server of three nodes."""
-    script = Path(__file__).parents[1] / "nodes.py"
     with subprocess.Popen(
-        [sys.executable, script, "2"], cwd=ROOT, env=environment, text=True,
+        [sys.executable, "-m", "tests.nodes", "2"], cwd=ROOT, env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as nodes:  # fmt: skip
         _, _, line = nodes.stdout.readline().strip().partition(" ")
@@ -128,9 +127,7 @@ def test_a_job_trains_on_two_nodes_is_evaluated_and_served(address, environment,
     assert run.returncode == 0, run.stdout + run.stderr
     assert json.loads((storage / "report" / "report.json").read_text())["images"] == 359
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     serving = subprocess.Popen(
         [sys.executable, "-m", "jobs.submit", "serve", "--model", model, "--port", str(port)],
         cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL,

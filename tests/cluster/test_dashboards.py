@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from cluster.dashboard import ROWS, dashboard
+from tests.ports import free_port
 
 DASHBOARDS = Path(__file__).parents[2] / "cluster" / "dashboards"
 RULES = yaml.safe_load((DASHBOARDS / "rules.yaml").read_text())
@@ -32,9 +32,7 @@ def test_the_rules_fire_when_they_must():
 
 @needs_prometheus
 def test_a_prometheus_loads_the_rules_and_answers_every_panel(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["prometheus", f"--config.file={DASHBOARDS / 'prometheus.yml'}"]
     command += [f"--storage.tsdb.path={tmp_path}", f"--web.listen-address=127.0.0.1:{port}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as prometheus:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import httpx
 import psutil
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 REPLICA = "ray::ServeReplica:{}"  # of an application
@@ -38,9 +39,7 @@ class Server:
         host: str = "127.0.0.1",
     ) -> None:
         self.host, self._elsewhere = host, bool(within)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         # Each test server is a cluster of its own, whatever the suite's environment says.
         here = {"RAY_ADDRESS", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
         clean = {k: v for k, v in os.environ.items() if "HAPROXY" not in k and k not in here}

@@ -1,7 +1,6 @@
 """What is said when a head dies while a job of it is followed, and when a job does not stop."""
 
 import asyncio
-import socket
 
 import aiohttp
 import pytest
@@ -11,15 +10,13 @@ from ray.job_submission import JobStatus
 from cifar_model.errors import InputError
 from jobs import job_server, submit
 from jobs.job_server import readable_errors
+from tests.ports import free_port
 
 
 @pytest.fixture
 def nowhere():
     """An address at which nothing answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 async def follow(address):

@@ -14,15 +14,9 @@ from serve_app.__main__ import check_port_is_free, main, share_of_gpus
 from serve_app.app import build, read_arguments
 from serve_app.ours import check_kept
 from serve_app.room import check_room, say_what_is_awaited
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -99,12 +93,12 @@ def test_what_a_cluster_has_too_little_of_is_said(capsys, resources, awaited):
     assert all(words in line for words, line in zip(awaited, said, strict=True))
 
 
-def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(served, free_port):
+def test_a_second_server_on_the_same_ray_is_refused_and_takes_nothing_away(served):
     import ray
 
     address = ray.get_runtime_context().gcs_address
     run = subprocess.run(
-        [sys.executable, "-m", "serve_app", "--port", free_port],
+        [sys.executable, "-m", "serve_app", "--port", str(free_port())],
         cwd=ROOT,
         env={**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"},
         capture_output=True,
@@ -144,11 +138,11 @@ def test_the_address_of_a_job_server_is_one_line(monkeypatch, capsys):
         assert stop.value.code == 2 and "jobs.submit serve" in line
 
 
-def test_a_zero_byte_model_is_one_line_and_no_traceback(tmp_path, free_port):
+def test_a_zero_byte_model_is_one_line_and_no_traceback(tmp_path):
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).touch()
     run = subprocess.run(
-        [sys.executable, "-m", "serve_app", "--model", str(tmp_path), "--port", free_port],
+        [sys.executable, "-m", "serve_app", "--model", str(tmp_path), "--port", str(free_port())],
         cwd=ROOT,
         env=dict(os.environ),
         capture_output=True,

@@ -56,7 +56,7 @@ def cluster():
     plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment = {**plain, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", **TOKEN}
     with subprocess.Popen(
-        [sys.executable, ROOT / "tests" / "nodes.py", "1"], cwd=ROOT, env=environment,
+        [sys.executable, "-m", "tests.nodes", "1"], cwd=ROOT, env=environment,
         text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:  # fmt: skip

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
-from server import PROXY, REPLICA, Server
 
 from cifar_model.model_folder import BUILT_IN
 from tests.faults.bad_pictures import cases
+from tests.faults.server import PROXY, REPLICA, Server
 
 KEY = "a-key-of-some-length"
 BODY_S, CLIENT_S = 3, 5

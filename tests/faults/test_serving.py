@@ -22,12 +22,12 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from server import CONTROLLER, PROXY, REPLICA, Server, kill, serves, until
-from steady_load import RETRYABLE, SteadyLoad, check_after_a_kill, show
 
 from cifar_model.model_folder import BUILT_IN
 from jobs.load import open_loop, wrk
 from jobs.load.target import Target, write_bodies
+from tests.faults.server import CONTROLLER, PROXY, REPLICA, Server, kill, serves, until
+from tests.faults.steady_load import RETRYABLE, SteadyLoad, check_after_a_kill, show
 from tests.models import add_model
 
 pytestmark = pytest.mark.faults

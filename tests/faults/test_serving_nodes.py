@@ -3,12 +3,12 @@
 import time
 
 import pytest
-from server import REPLICA, Server, serves, until
-from steady_load import SteadyLoad, check_after_a_kill, show
 
 from serve_app.settings import SERVE_SETTINGS
 from tests.faults.namespaces import HEAD, TOKEN, address, namespaces, processes, ray_nodes, within
 from tests.faults.processes import called, kill
+from tests.faults.server import REPLICA, Server, serves, until
+from tests.faults.steady_load import SteadyLoad, check_after_a_kill, show
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
 CORES = [0, 6, 6]  # the head only directs; either of the others has room for all replicas

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from fault_commands import ROOT, Command, epochs_in, train
 
 from tests.faults.namespaces import TOKEN
 from tests.faults.processes import called, descendants, kill, parents
+from tests.faults.training.fault_commands import ROOT, Command, epochs_in, train
 from tests.small_disk import small_disk
 from tests.waiting import until
 

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_commands import SAME, difference, epochs_in, report, train
 
 from cluster.settings import RAY_ENVIRONMENT
 from tests.faults.namespaces import HEAD, INSIDE, cut_off, namespaces, processes, ray_nodes, within
+from tests.faults.training.fault_commands import SAME, difference, epochs_in, report, train
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
 NODES = 3

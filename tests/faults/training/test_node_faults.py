@@ -5,9 +5,17 @@ import re
 import time
 
 import pytest
-from fault_commands import DATA, SAME, TWO_WORKERS, difference, epochs_in, report, train
 
 from cifar_model.recipe import load_recipe
+from tests.faults.training.fault_commands import (
+    DATA,
+    SAME,
+    TWO_WORKERS,
+    difference,
+    epochs_in,
+    report,
+    train,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 ELASTIC_EPOCHS = 30

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_commands import epochs_in, fill, report
 
 from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
 from cifar_model.history import read_history
 from cifar_model.recipe import load_recipe
 from tests.faults.processes import kill
+from tests.faults.training.fault_commands import epochs_in, fill, report
 from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]

@@ -9,7 +9,10 @@ import signal
 import time
 
 import pytest
-from fault_commands import (
+
+from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
+from tests.faults.processes import holder_of, kill
+from tests.faults.training.fault_commands import (
     EPOCHS,
     SAME,
     TWO_WORKERS,
@@ -19,9 +22,6 @@ from fault_commands import (
     report,
     train,
 )
-
-from cifar_model.checkpoints import CHECKPOINT, local_checkpoints
-from tests.faults.processes import holder_of, kill
 from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]

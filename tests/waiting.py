@@ -10,3 +10,10 @@ def until(what, seconds):
         assert time.monotonic() < deadline, f"not so after {seconds} s"
         time.sleep(0.1)
     return found
+
+
+def seconds_until(what, seconds):
+    """Wait until `what()` is true; returns how long that took."""
+    started = time.monotonic()
+    until(what, seconds)
+    return time.monotonic() - started

@@ -131,11 +131,6 @@ class Server:
         return time.monotonic() - started
 
 
-def kill(processes: Sequence[psutil.Process]) -> None:
-    """SIGKILL to the first of them."""
-    processes[0].kill()
-
-
 def serves(pid: int) -> bool:
     """Whether a replica takes requests: its port is open once its model has run.
 
@@ -153,12 +148,3 @@ def serves(pid: int) -> bool:
         and f"socket:[{words[9]}]" in own
         for words in sockets
     )
-
-
-def until(condition, seconds: float = 60.0) -> float:
-    """Wait for a condition; returns the seconds it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not so after {seconds:.0f} s"
-        time.sleep(0.1)
-    return time.monotonic() - started

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass, field
 
+from jobs.load.open_loop import percentile
+
 RETRYABLE = {500, 502, 503, 504}  # Serve's proxy says 500 of a replica that went; see README.md
 
 
@@ -35,8 +37,7 @@ class Outcome:
 
     def quantile_s(self, share: float) -> float:
         """A quantile of the latencies of answers."""
-        ordered = sorted(self.latencies_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        return percentile(sorted(self.latencies_s), share) if self.latencies_s else 0.0
 
 
 class SteadyLoad:

@@ -7,8 +7,9 @@ import pytest
 from serve_app.settings import SERVE_SETTINGS
 from tests.faults.namespaces import HEAD, TOKEN, address, namespaces, processes, ray_nodes, within
 from tests.faults.processes import called, kill
-from tests.faults.server import REPLICA, Server, serves, until
+from tests.faults.server import REPLICA, Server, serves
 from tests.faults.steady_load import SteadyLoad, check_after_a_kill, show
+from tests.waiting import seconds_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
 CORES = [0, 6, 6]  # the head only directs; either of the others has room for all replicas
@@ -46,7 +47,7 @@ def test_a_killed_node_costs_no_request_that_is_retried(server, picture):
         node = processes(2)
         for pid in node:
             kill(pid)
-        seconds = until(lambda: whole() and server.ready(), 120)
+        seconds = seconds_until(lambda: whole() and server.ready(), 120)
         time.sleep(3)
     show("node killed", steady.outcome, processes=len(node), whole_again_s=round(seconds, 1))
     check_after_a_kill(steady.outcome)

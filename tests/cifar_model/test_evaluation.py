@@ -23,7 +23,7 @@ def evaluation():
 
 
 @pytest.fixture
-def test_images(evaluation):
+def labelled(evaluation):
     rng = np.random.default_rng(1)
     return LabelledImages(rng.integers(0, 256, (80, 16, 16, 3), np.uint8), evaluation.labels)
 
@@ -36,8 +36,8 @@ def test_figures_are_those_of_scikit_learn(evaluation):
     assert evaluation.accuracy == evaluation.confusion.trace() / 80
 
 
-def test_the_report_equals_a_recount_of_its_predictions(tmp_path, evaluation, test_images):
-    write_report(tmp_path / "report", evaluation, test_images, [], {"model": "made"})
+def test_the_report_equals_a_recount_of_its_predictions(tmp_path, evaluation, labelled):
+    write_report(tmp_path / "report", evaluation, labelled, [], {"model": "made"})
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     with (tmp_path / "report" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -60,27 +60,27 @@ def test_averaging_with_the_mirror_image_is_reported_apart(evaluation):
 
 
 def test_misclassified_images_come_with_classes_the_most_confident_first(
-    tmp_path, evaluation, test_images
+    tmp_path, evaluation, labelled
 ):
-    write_report(tmp_path / "report", evaluation, test_images, [], {})
+    write_report(tmp_path / "report", evaluation, labelled, [], {})
     with np.load(tmp_path / "report" / "misclassified.npz", allow_pickle=False) as wrong:
         assert len(wrong["images"]) == (evaluation.labels != evaluation.predicted).sum() > 0
         assert (wrong["true"] != wrong["predicted"]).all()
         assert (np.diff(wrong["confidence"]) <= 0).all()
-        assert (wrong["images"] == test_images.images[wrong["index"]]).all()
+        assert (wrong["images"] == labelled.images[wrong["index"]]).all()
 
 
 def test_an_old_report_goes_only_if_asked_and_only_for_a_whole_new_one(
-    tmp_path, evaluation, test_images
+    tmp_path, evaluation, labelled
 ):
     folder = tmp_path / "report"
-    write_report(folder, evaluation, test_images, [], {"model": "old"})
+    write_report(folder, evaluation, labelled, [], {"model": "old"})
     with pytest.raises(FileExistsError):
-        write_report(folder, evaluation, test_images, [], {})
+        write_report(folder, evaluation, labelled, [], {})
     with pytest.raises(TypeError):
-        write_report(folder, evaluation, test_images, [], {"model": object()}, replace=True)
+        write_report(folder, evaluation, labelled, [], {"model": object()}, replace=True)
     assert json.loads((folder / "report.json").read_text())["model"] == "old"
-    write_report(folder, evaluation, test_images, [], {"model": "new"}, replace=True)
+    write_report(folder, evaluation, labelled, [], {"model": "new"}, replace=True)
     assert json.loads((folder / "report.json").read_text())["model"] == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 

@@ -7,14 +7,17 @@ import shutil
 import pytest
 from PIL import Image
 
-from cifar_model.history import read_history
+from cifar_model.errors import InputError
+from cifar_model.history import EpochRecord, read_history
 from cifar_model.recipe import load_recipe
 from jobs import train, tune
+from jobs.tune_report import Trial
 from jobs.tune_request import Search
 from jobs.worker_layout import WorkerLayout
 
 DATA = ["--data", "digits", "--image-size", "16", "--train-limit", "400"]
 DATA += ["--precision", "32-true", "--cpus-per-worker", "1"]
+THREE_EPOCHS = [EpochRecord(epoch, 2.5, 0.25, 2.75, 0.125, 0.1, 1000, 7.25) for epoch in range(3)]
 
 
 def rows(report):
@@ -157,3 +160,26 @@ def test_a_trial_whose_record_is_damaged_keeps_its_place(own_report):
     after = json.loads((own_report / "best.json").read_text())
     assert after["trial"] == before["trial"] and after["trials"] == before["trials"]
     assert after["val_accuracy"] == pytest.approx(before["val_accuracy"], abs=1e-5)
+
+
+@pytest.fixture
+def trial(tmp_path):
+    """Makes a trial of three epochs; `failure` says why it failed, if it did."""
+
+    def make(name, failure=None, diverged=False):
+        (tmp_path / tune.TRIALS / name).mkdir(parents=True)
+        if diverged:
+            (tmp_path / tune.TRIALS / name / "diverged.txt").write_text("the loss was nan")
+        return Trial(name, {"peak_lr": 0.1}, [] if failure else THREE_EPOCHS, failure, 3)
+
+    return make
+
+
+def test_a_search_is_unfinished_while_all_that_failed_may_yet_end(tmp_path, trial):
+    ended = trial("ended")
+    diverged = trial("diverged", "the loss was nan", diverged=True)
+    failed = trial("failed", "No space left on device")
+    tune.check_final(tmp_path, [diverged])
+    tune.check_final(tmp_path, [ended, diverged, failed])
+    with pytest.raises(InputError, match=r"1 of 2 trials failed.*No space left.*with --resume"):
+        tune.check_final(tmp_path, [diverged, failed])

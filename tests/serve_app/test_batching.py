@@ -1,7 +1,6 @@
 """Batches form while the model is busy, and everyone gets their own rows back."""
 
 import asyncio
-import pickle
 import threading
 
 import numpy as np
@@ -130,9 +129,3 @@ def test_more_pictures_than_may_wait_are_refused_and_those_inside_answered():
     assert [len(answer.logits_BK) for answer in answers] == [2] * 5
     # A request that finds nobody inside is let in, whatever its size.
     assert len(large.logits_BK) == 40
-
-
-def test_a_refusal_survives_the_way_from_a_replica():
-    problem = pickle.loads(pickle.dumps(Problem(503, "overloaded", "wait", retry_after_s=1)))
-    assert (problem.status, problem.code, problem.message) == (503, "overloaded", "wait")
-    assert problem.retry_after_s == 1

@@ -1,20 +1,16 @@
 """How many pixels are held decoded at a time, and that nobody waits for others' large pictures."""
 
 import asyncio
-import io
 import threading
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from serve_app import decoding
 from serve_app.containers import MAX_SCANS
 from serve_app.decoding import LARGE, Framed, decode, decoded, in_thread
-from serve_app.images import MAX_PIXELS, open_image
 from serve_app.pixel_budget import PixelBudget
 from serve_app.problems import Problem
-from serve_app.slow_lane import SlowLane
 from tests.faults.bad_pictures import encoded, scanned_jpeg
 
 SIDE = 1000
@@ -22,9 +18,7 @@ SIDE = 1000
 
 def png(side):
     """A large picture in a few hundred bytes."""
-    buffer = io.BytesIO()
-    Image.new("1", (side, side)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(Image.new("1", (side, side)), "PNG")
 
 
 @pytest.fixture
@@ -114,37 +108,6 @@ def test_the_scans_of_all_pictures_of_a_request_are_bounded_together():
     assert {part.code for part in found[3:]} == {"image_too_large"}
 
 
-@pytest.mark.parametrize(("scans", "times"), [(1, 1), (10, 1), (15, 1.5), (200, 20)])
-def test_more_scans_than_are_usual_count_as_more_pixels(scans, times):
-    assert open_image(scanned_jpeg(1000, 1000, scans)).pixels == 1_000_000 * times
-
-
-@pytest.mark.parametrize(
-    ("mode", "lossless", "times"),
-    [("RGB", True, 12), ("RGBA", True, 12), ("RGBA", False, 12), ("RGB", False, 1)],
-)
-def test_a_webp_without_loss_in_colours_or_transparency_counts_as_more_pixels(
-    mode, lossless, times
-):
-    """It may have a table of codes for each 16 of its pixels, 5 KB in memory."""
-    picture = Image.new(mode, (100, 80), 9)
-    assert open_image(encoded(picture, "WEBP", lossless=lossless)).pixels == 8_000 * times
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "pixels"), [(1600, 1250, MAX_PIXELS // 2), (8000, 5000, MAX_PIXELS)]
-)
-def test_a_webp_without_loss_is_taken_up_to_the_largest_size(width, height, pixels):
-    """And two of them up to half of it: there are 65,536 tables at most."""
-    size = (width - 1 | (height - 1) << 14).to_bytes(4, "little")
-    data = b"RIFF\x2c\0\0\0WEBPVP8L\x20\0\0\0\x2f" + size + bytes(27)
-    assert open_image(data).pixels == pixels
-
-
-def test_a_progressive_photograph_of_the_largest_size_is_taken():
-    assert open_image(scanned_jpeg(8000, 5000, 10)).pixels == MAX_PIXELS
-
-
 def test_a_timeout_inside_the_block_is_the_callers_own(budget):
     async def scenario():
         async with decoded([png(SIDE)], 32, whole=True):
@@ -153,42 +116,6 @@ def test_a_timeout_inside_the_block_is_the_callers_own(budget):
     with pytest.raises(TimeoutError):
         asyncio.run(scenario())
     assert budget.inside == 0
-
-
-def test_the_slow_lane_is_one_thread_and_refuses_what_is_too_much():
-    go, threads = threading.Event(), set()
-
-    def work():
-        go.wait(10)
-        threads.add(threading.current_thread().name)
-        return 1
-
-    async def scenario():
-        lane = SlowLane(3)
-        inside = [asyncio.create_task(lane(work)) for _ in range(3)]
-        await asyncio.sleep(0.05)
-        with pytest.raises(Problem) as refused:
-            await lane(work)
-        # Other threads have nothing to wait for.
-        (small,) = await decode([png(40)], 32)
-        go.set()
-        answers = await asyncio.gather(*inside)
-        return refused.value, answers, await lane(work), small
-
-    refused, answers, after, small = asyncio.run(scenario())
-    assert (refused.status, refused.code) == (503, "overloaded")
-    assert answers == [1, 1, 1] and after == 1 and len(threads) == 1
-    assert isinstance(small, Framed)
-
-
-def test_an_overlay_of_the_page_has_a_bounded_size():
-    from serve_app.answers import shrunk
-
-    picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
-    assert shrunk(picture, 60_000) is picture
-    small = shrunk(picture, 15_000)
-    assert small.shape == (150, 100, 3)
-    assert shrunk(np.zeros((1, 9000, 3), np.uint8), 100).shape[0] == 1
 
 
 def test_the_largest_are_worked_on_two_at_a_time_and_keep_no_other_waiting():

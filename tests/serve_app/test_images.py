@@ -6,9 +6,9 @@ from PIL import Image
 
 from cifar_model.framing import fit_to_square
 from cifar_model.listing import picture_decoder
-from serve_app.images import MAX_BYTES, decode_image, encode_png
+from serve_app.images import MAX_BYTES, MAX_PIXELS, decode_image, encode_png, open_image
 from serve_app.problems import Problem
-from tests.faults.bad_pictures import SIGNATURE, cases, chunk, encoded, header
+from tests.faults.bad_pictures import SIGNATURE, cases, chunk, encoded, header, scanned_jpeg
 from tests.memory import peak_bytes
 
 RNG = np.random.default_rng(0)
@@ -99,6 +99,37 @@ def test_what_is_no_picture_gets_a_documented_error(data, status, code):
         decode_image(data)
     assert (problem.value.status, problem.value.code) == (status, code)
     assert problem.value.message
+
+
+@pytest.mark.parametrize(("scans", "times"), [(1, 1), (10, 1), (15, 1.5), (200, 20)])
+def test_more_scans_than_are_usual_count_as_more_pixels(scans, times):
+    assert open_image(scanned_jpeg(1000, 1000, scans)).pixels == 1_000_000 * times
+
+
+@pytest.mark.parametrize(
+    ("mode", "lossless", "times"),
+    [("RGB", True, 12), ("RGBA", True, 12), ("RGBA", False, 12), ("RGB", False, 1)],
+)
+def test_a_webp_without_loss_in_colours_or_transparency_counts_as_more_pixels(
+    mode, lossless, times
+):
+    """It may have a table of codes for each 16 of its pixels, 5 KB in memory."""
+    picture = Image.new(mode, (100, 80), 9)
+    assert open_image(encoded(picture, "WEBP", lossless=lossless)).pixels == 8_000 * times
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "pixels"), [(1600, 1250, MAX_PIXELS // 2), (8000, 5000, MAX_PIXELS)]
+)
+def test_a_webp_without_loss_is_taken_up_to_the_largest_size(width, height, pixels):
+    """And two of them up to half of it: there are 65,536 tables at most."""
+    size = (width - 1 | (height - 1) << 14).to_bytes(4, "little")
+    data = b"RIFF\x2c\0\0\0WEBPVP8L\x20\0\0\0\x2f" + size + bytes(27)
+    assert open_image(data).pixels == pixels
+
+
+def test_a_progressive_photograph_of_the_largest_size_is_taken():
+    assert open_image(scanned_jpeg(8000, 5000, 10)).pixels == MAX_PIXELS
 
 
 def test_an_encoded_picture_decodes_to_itself():

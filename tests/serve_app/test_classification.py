@@ -8,9 +8,7 @@ import pytest
 
 from cifar_model.model_folder import BUILT_IN, export_model
 from cifar_model.predictor import Predictor, softmax
-from cifar_model.recipe import fast, seed
 from cifar_model.resnet9 import ResNet9
-from cifar_model.tta import sure_from
 from serve_app.backends import InProcess, Running
 from serve_app.classification import probabilities_of
 from serve_app.problems import Problem
@@ -49,8 +47,3 @@ def test_a_model_exported_anew_between_the_two_looks_is_asked_again(predictor, t
     with pytest.raises(Problem) as problem:
         asyncio.run(probabilities_of(backend, "model", squares, 1.0))
     assert problem.value.code == "model_unavailable"
-
-
-def test_what_counts_as_sure_is_what_label_smoothing_left_of_it():
-    assert sure_from(seed(), 10) == pytest.approx(0.9)
-    assert sure_from(fast(), 10) == pytest.approx(0.9 * 0.82)

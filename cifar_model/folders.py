@@ -47,6 +47,11 @@ def list_folder(root: Path) -> ListedDataset:
         listed = [*train.chunks, *test.chunks]
     else:
         class_names = _class_folders(root)
+        if {name.lower() for name in class_names} == {"train", "test"}:
+            raise InputError(
+                f"{source}: its classes would be {' and '.join(class_names)}; if they are its two "
+                "parts, rename them train and test"
+            )
         _check_apart([root / name for name in class_names])
         everything = _list_class_folders(root, class_names)
         alone = np.flatnonzero(np.bincount(everything.labels) < 2)

@@ -34,8 +34,9 @@ _PACKAGES = ("torch", "pytorch-lightning", "ray", "torchmetrics", "safetensors",
 
 def model_places(folder: Path) -> list[Path]:
     """The model folders in a folder of models or of runs: NAME and NAME/model, by name."""
-    places = (p for entry in sorted(folder.iterdir()) for p in (entry, entry / "model"))
-    return [p for p in places if not p.name.startswith(".") and (p / CONFIG).is_file()]
+    entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    places = (p for entry in entries for p in (entry, entry / "model"))
+    return [p for p in places if (p / CONFIG).is_file()]
 
 
 def export_model(

@@ -47,6 +47,9 @@ def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:
     """
     check_image_size(image_size)
     if (listed := _list(spec)) is not None:
+        # To train is to split: of the training images there are two for a while.
+        train, test = len(listed.train), len(listed.test)
+        check_room(train + test, image_size, copied=train)
         dataset = load_listed(listed, image_size)
     elif spec == "cifar10":
         dataset = load_batches(image_size)

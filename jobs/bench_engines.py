@@ -21,6 +21,8 @@ from cifar_model.engine import ENGINES, EngineName, gpu_count
 from cifar_model.model_config import read_config
 from cifar_model.predictor import Predictor
 from cifar_model.sources import load_test_set
+from jobs.evaluate import check_classes
+from jobs.load.target import check_enough
 from jobs.stages import Stages
 
 BATCHES = (1, 8, 32)
@@ -37,7 +39,11 @@ def bench_engines(
     """
     stages = Stages(time.time())
     stages.say(f"Reading {spec}")
-    test = load_test_set(spec, image_size=read_config(model).image_size).test
+    config = read_config(model)
+    test_set = load_test_set(spec, image_size=config.image_size)
+    check_classes(config, test_set)
+    test = test_set.test
+    check_enough(len(test), BATCHES[-1])
     engines = [name for name in ENGINES if is_here(name)]
     predictors = {name: Predictor.load(model, engine=name, threads=threads) for name in engines}
     paces: dict[tuple[str, int], list[float]] = {}

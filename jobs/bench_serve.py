@@ -30,7 +30,17 @@ from jobs.load.batch_sizes import BatchSizes
 from jobs.load.process_tree import cpu_between, cpu_seconds, memory_mib
 from jobs.load.raw_model import RawModel, raw_model
 from jobs.load.server import Server
-from jobs.load.target import FORM, JPEG, Bodies, LoadResult, Target, form, jpeg, write_bodies
+from jobs.load.target import (
+    FORM,
+    JPEG,
+    Bodies,
+    LoadResult,
+    Target,
+    check_enough,
+    form,
+    jpeg,
+    write_bodies,
+)
 from jobs.serve_figures import (
     OPEN_LOOP_KEYS,
     OPEN_LOOP_SHARES,
@@ -167,6 +177,7 @@ def bench_serve(spec: str, model: Path, rounds: int, seconds: int) -> dict[str, 
         stages.say(f"Reading {spec}")
         size = read_config(model).image_size
         squares = load_source(spec, image_size=size).test.images[:PICTURES]
+        check_enough(len(squares), FORM_SIZE)
         np.save(folder / "squares.npy", squares)
         files = [jpeg(square) for square in squares]
         groups = [files[i : i + FORM_SIZE] for i in range(0, len(files), FORM_SIZE)]

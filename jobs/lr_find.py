@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> Path:
         dataset = limit_train(dataset, options.train_limit, seed=options.seed)
     plan = RunPlan(recipe, len(dataset.class_names), options.seed, options.precision)
     data = split_for_training(dataset)
+    del dataset  # its images have been copied
     check_share(len(data.train), recipe.batch_size, max(1, layout.workers), "training images")
     claim(out)
     with interruptible("jobs.lr_find"), held(out):

@@ -154,10 +154,11 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
         test_fingerprint = dataset.test_fingerprint()
     else:
         data, test_fingerprint = split_for_training(dataset), dataset.test.fingerprint()
-    classes = len(dataset.class_names)
+    class_names, test_images = dataset.class_names, len(dataset.test)
+    del dataset  # its images have been copied
     plan = RunPlan(
         request.recipe,
-        classes,
+        len(class_names),
         request.seed,
         request.precision,
         options.compile,
@@ -194,10 +195,10 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             fingerprint=fingerprint,
             train_images=len(data.train),
             val_images=len(data.val),
-            test_images=len(dataset.test),
+            test_images=test_images,
             test_fingerprint=test_fingerprint,
         )
-        model = export_run(folder, plan, dataset.class_names, data, record, checkpoint, stages.say)
+        model = export_run(folder, plan, class_names, data, record, checkpoint, stages.say)
         if uri is None:
             return model
         storage.push(model, storage.join(uri, runs.MODEL))

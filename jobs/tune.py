@@ -122,12 +122,12 @@ def run(options: argparse.Namespace) -> Path:
     if search.fingerprint:
         check_data("search", search.data, fingerprint, search.fingerprint)
     search = replace(search, fingerprint=fingerprint)
-    data = split_for_training(dataset)
+    data, classes = split_for_training(dataset), len(dataset.class_names)
+    del dataset  # its images have been copied
     sizes = [size for part in others if part.field == "batch_size" for size in part.ends()]
     for size in (search.recipe.batch_size, *sizes):
         check_share(len(data.train), size, layout.workers, "training images")
         check_share(len(data.val), size, layout.workers, "validation images")
-    classes = len(dataset.class_names)
     if not options.resume:
         begin(folder, search)
     for name, value in TUNE_SETTINGS.items():

@@ -12,19 +12,21 @@ from threading import Lock
 
 from cifar_model.dataset import ImageDataset
 from cifar_model.download import ARCHIVE, cache_folder
+from cifar_model.errors import InputError
 from cifar_model.given_path import given_path
 from cifar_model.model_config import ModelConfig
-from cifar_model.sources import load_source
+from cifar_model.sources import list_source, load_source
 from serve_app.commands import jobs_are_here
 
 MOST_BYTES = 2**32  # that decoded images may take; beyond, training streams them
+_ONE_READS = Lock()  # whoever asks meanwhile gets what that one has read
 
 
 def why_unreadable(config: ModelConfig) -> str | None:
     """One sentence on why the model's data can't be shown here; None where it can."""
     source, data = config.data.source, config.data
     images = data.train_images + data.val_images + data.test_images
-    if images * config.image_size**2 * 3 > MOST_BYTES:
+    if _too_many(images, config.image_size):
         return f"This model was trained on `{source}`, {images:,} images: too many to show here."
     kind, _, argument = source.partition(":")
     if kind in ("folder", "parquet"):
@@ -52,7 +54,14 @@ def read_data(source: str, image_size: int) -> ImageDataset:
 
 @lru_cache(maxsize=1)
 def _read(source: str, image_size: int) -> ImageDataset:
+    if source.partition(":")[0] in ("folder", "parquet"):
+        # A model may have been trained on a part of them, and there may be more by now.
+        listed = list_source(source, image_size=image_size)
+        images = len(listed.train) + len(listed.test)
+        if _too_many(images, image_size):
+            raise InputError(f"{source} has {images:,} images: too many to show here")
     return load_source(source, image_size=image_size)
 
 
-_ONE_READS = Lock()  # whoever asks meanwhile gets what that one has read
+def _too_many(images: int, image_size: int) -> bool:
+    return images * image_size**2 * 3 > MOST_BYTES

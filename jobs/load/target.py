@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_model.errors import InputError
+
 JPEG = "image/jpeg"
 BOUNDARY = "picture-boundary"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
@@ -47,6 +49,12 @@ class LoadResult:
     def answered(self) -> int:
         """Requests that got what they asked for."""
         return max(0, self.requests - self.errors)
+
+
+def check_enough(pictures: int, batch: int) -> None:
+    """InputError for fewer pictures than are sent at a time."""
+    if pictures < batch:
+        raise InputError(f"--data: {pictures} test pictures, expected {batch} or more")
 
 
 def write_bodies(path: Path, bodies: Sequence[bytes], content_type: str, pictures: int) -> Bodies:

@@ -10,6 +10,7 @@ LICENSE
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,8 +77,9 @@ def build(out: Path, models: Mapping[str, Path]) -> Path:
         (aside / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (aside / "README.md").write_text(readme(configs, requirements), encoding="utf-8")
         for number, (name, folder) in enumerate(models.items()):
-            # Numbered, for the first model is the default.
-            copy_model(folder, aside / "models" / f"{number:02d}-{name}")
+            # Numbered, for the first model is the default; a model's name may be no folder's.
+            readable = re.sub(r"[^\w.-]+", "-", name)
+            copy_model(folder, aside / "models" / f"{number:02d}-{readable}")
     return out
 
 

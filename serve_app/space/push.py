@@ -29,8 +29,9 @@ def upload(folder: Path, repo: str) -> str:
 
     The token is the usual one: HF_TOKEN, or that of `hf auth login`.
     """
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import LocalTokenNotFoundError
 
     api = HfApi()
     try:
@@ -44,8 +45,9 @@ def upload(folder: Path, repo: str) -> str:
             delete_patterns=["*"],
             commit_message="Mirror of a release",
         )
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+    except (HTTPError, LocalTokenNotFoundError, OSError) as error:
         raise InputError(
-            f"push to {repo} failed: {error}; set HF_TOKEN to a token that may write there"
+            f"push to {repo} failed: {error}; it needs the network, and in HF_TOKEN a token that "
+            "may write there"
         ) from error
     return f"https://huggingface.co/spaces/{repo}"

@@ -216,6 +216,9 @@ def test_folder_errors_say_what_was_looked_for_and_where(picture_folder):
     for file in (picture_folder / "red").iterdir():
         file.unlink()
     fails("class 'red' has no picture in")
+    for name in ("Train", "TEST"):
+        (picture_folder.parent / "capitals" / name).mkdir(parents=True)
+    fails("would be TEST and Train; .* rename them", picture_folder.parent / "capitals")
     (picture_folder / "train" / "blue").mkdir(parents=True)
     fails("found train/ without test/")
     (picture_folder / "train" / "red").mkdir()

@@ -17,6 +17,12 @@ def test_the_default_comes_first_then_those_of_the_folder(tmp_path):
     assert catalog["a"].name == "a" and catalog.folders["a"] == tmp_path / "a" / "model"
 
 
+def test_what_is_hidden_is_not_served(tmp_path):
+    add_model(tmp_path / ".old" / "model", "old")
+    add_model(tmp_path / ".aside", "aside")
+    assert list(Catalog(BUILT_IN, tmp_path)) == ["resnet9-cifar10"]
+
+
 def test_a_model_that_appears_later_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogs, "RESCAN_SECONDS", 0.0)
     catalog = Catalog(BUILT_IN, tmp_path)

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -71,6 +73,18 @@ def test_the_model_comes_with_its_report(space, digits_model):
 def test_pushing_only_lists_unless_told(space, capsys):
     main(["push", "--from", str(space), "--repo", "somebody/classifier"])
     assert "add --yes" in capsys.readouterr().out
+
+
+def test_where_no_hub_answers_one_line_says_what_pushing_needs(space):
+    push = ["push", "--from", str(space), "--repo", "somebody/classifier", "--yes"]
+    run = subprocess.run(
+        [sys.executable, "-m", "serve_app.space", *push],
+        env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_none"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2 and run.stderr.count("\n") == 1, run.stderr
+    assert "it needs the network" in run.stderr
 
 
 def test_mistakes_are_one_line(space, tmp_path, capsys):

@@ -28,7 +28,7 @@ from serve_app.slow_bodies import MAX_ARRIVING
 
 CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
-HEALTH_CHECK_S = 2.0  # a replica that died is noticed within that time, and not within Serve's 10
+HEALTH_CHECK_S = 1.0  # a replica that died is noticed within that time, and not within Serve's 10
 DEPLOYMENTS = {CLASSIFY: "Classifier", EXPLAIN: "Explainer", INFER: "Infer"}
 PAGE_DEPLOYMENT = "Page"
 

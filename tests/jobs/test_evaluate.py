@@ -43,7 +43,8 @@ def test_the_accuracy_is_that_of_a_recount_and_of_the_model_itself(digits_model)
         rows = list(csv.DictReader(file))
     recount = sum(row["true"] == row["predicted"] for row in rows) / len(rows)
     test = load_source("digits").test
-    own = (Predictor.load(digits_model).logits(test.images).argmax(1) == test.labels).mean()
+    exact = Predictor.load(digits_model, engine="torch")  # OpenVINO may have bfloat16
+    own = (exact.logits(test.images).argmax(1) == test.labels).mean()
     assert report["accuracy"] == recount == own
     assert report["accuracy"] > 0.8
     assert [int(row["true"]) for row in rows] == test.labels.tolist()

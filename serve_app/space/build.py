@@ -122,6 +122,6 @@ Classifies pictures, shows with Grad-CAM where the evidence is, and lists what w
 
 {listed}
 
-This folder was written by `python -m serve_app.space build`; changes belong into the project that
-holds it. `pip install -r requirements.txt && python app.py` runs it anywhere.
+This folder was written by `python -m serve_app.space build`; make changes in the project that
+holds that command. `pip install -r requirements.txt && python app.py` runs it anywhere.
 """

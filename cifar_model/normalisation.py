@@ -23,7 +23,13 @@ def count_values(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How often each channel has each value, (3, 256), in images (N, S, S, 3)."""
     import numpy as np
 
-    return np.stack([np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(3)])
+    counts = np.zeros((3, 256), np.int64)
+    # A few at a time: bincount makes 64-bit numbers of all that it counts.
+    step = max(1, 2**22 // images[0, ..., 0].size) if len(images) else 1
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
+        counts += [np.bincount(part[..., c].reshape(-1), minlength=256) for c in range(3)]
+    return counts
 
 
 def measure_normalisation(images: NDArray[np.uint8]) -> Normalisation:

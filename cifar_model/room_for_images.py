@@ -16,10 +16,11 @@ def check_room(count: int, image_size: int, *, copied: int = 0) -> None:
     """
     needed, there = (count + copied) * image_size**2 * 3, available_memory()
     if needed > there:
+        twice = f", {copied:,} of them twice for a while," if copied else ""
         raise InputError(
-            f"{count:,} images of {image_size}x{image_size} need {needed / 2**30:,.1f} GiB of "
-            f"memory, {there / 2**30:,.1f} GiB are free; use a smaller --image-size, or to train "
-            "--stream"
+            f"{count:,} images of {image_size}x{image_size}{twice} need {needed / 2**30:,.1f} GiB "
+            f"of memory, {there / 2**30:,.1f} GiB are free; use a smaller --image-size, or to "
+            "train --stream"
         )
 
 

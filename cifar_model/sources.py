@@ -39,17 +39,18 @@ SOURCES = "cifar10, digits, folder:PATH or parquet:PATH"
 IMAGE_SIDE = "side in pixels, a multiple of 8 from 16 on"
 
 
-def load_source(spec: str, *, image_size: int = 32) -> ImageDataset:
+def load_source(spec: str, *, image_size: int = 32, to_split: bool = False) -> ImageDataset:
     """Decode the source that `spec` names into square images of side `image_size`.
 
     image_size: pixels, a multiple of 8 from 16 on.
+    to_split: there is to be memory for the copy that `dataset.split_for_training` makes.
     Raises InputError, one line, for anything missing, truncated, of wrong shape or label.
     """
     check_image_size(image_size)
     if (listed := _list(spec)) is not None:
-        # To train is to split: of the training images there are two for a while.
-        train, test = len(listed.train), len(listed.test)
-        check_room(train + test, image_size, copied=train)
+        if to_split:
+            train, test = len(listed.train), len(listed.test)
+            check_room(train + test, image_size, copied=train)
         dataset = load_listed(listed, image_size)
     elif spec == "cifar10":
         dataset = load_batches(image_size)

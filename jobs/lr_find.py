@@ -81,7 +81,8 @@ def run(options: argparse.Namespace) -> Path:
     check_seed(options.seed)
     recipe = recipe_for(options.data, options.recipe)
     stages.say(f"Reading {options.data}")
-    dataset = load_source(options.data, image_size=options.image_size)
+    whole = options.train_limit is None
+    dataset = load_source(options.data, image_size=options.image_size, to_split=whole)
     if options.train_limit is not None:
         dataset = limit_train(dataset, options.train_limit, seed=options.seed)
     plan = RunPlan(recipe, len(dataset.class_names), options.seed, options.precision)

@@ -212,7 +212,8 @@ def _read(request: RunRequest) -> ImageDataset | ListedDataset:
     if request.stream:
         dataset = list_source(request.data, image_size=request.image_size)
     else:
-        dataset = load_source(request.data, image_size=request.image_size)
+        whole = request.train_limit is None
+        dataset = load_source(request.data, image_size=request.image_size, to_split=whole)
     if request.train_limit is None:
         return dataset
     return limit_train(dataset, request.train_limit, seed=request.seed)

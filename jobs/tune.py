@@ -115,7 +115,8 @@ def run(options: argparse.Namespace) -> Path:
     others = [parse_dimension(text) for text in search.dimensions]
     check_dimensions(search.recipe, others)
     stages.say(f"Reading {search.data}")
-    dataset = load_source(search.data, image_size=search.image_size)
+    whole = search.train_limit is None
+    dataset = load_source(search.data, image_size=search.image_size, to_split=whole)
     if search.train_limit is not None:
         dataset = limit_train(dataset, search.train_limit, seed=search.seed)
     fingerprint = dataset.fingerprint()

@@ -29,9 +29,11 @@ def upload(folder: Path, repo: str) -> str:
 
     The token is the usual one: HF_TOKEN, or that of `hf auth login`.
     """
-    from httpx2 import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import LocalTokenNotFoundError
+    from huggingface_hub.errors import (  # that of the library that it speaks HTTP with
+        HTTPError,  # type: ignore[attr-defined]
+        LocalTokenNotFoundError,
+    )
 
     api = HfApi()
     try:

@@ -74,28 +74,3 @@ class ResNet9(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return self.head(self.features(images_BCHW))
-
-
-def count_parameters(network: nn.Module) -> int:
-    """How many trainable numbers the network has."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def layer_table(network: nn.Module, image_size: int = 32) -> list[tuple[str, tuple[int, ...], int]]:
-    """(layer type, output shape without the batch, parameters) of each leaf layer, as it is run."""
-    rows: list[tuple[str, tuple[int, ...], int]] = []
-
-    def record(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        rows.append((type(module).__name__, tuple(output.shape[1:]), count_parameters(module)))
-
-    leaves = [m for m in network.modules() if not list(m.children())]
-    handles = [leaf.register_forward_hook(record) for leaf in leaves]
-    was_training = network.training
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, image_size, image_size))
-    finally:
-        network.train(was_training)
-        for handle in handles:
-            handle.remove()
-    return rows

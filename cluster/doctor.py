@@ -25,6 +25,7 @@ from cluster.settings import NVIDIA_DRIVER, pinned
 
 FREE_DISK = 10 * 2**30  # bytes; an image, an object store's spill and a few checkpoints
 PROBE_SECONDS = 180
+TOKEN_REMEDY = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def examine(address: str, storage: str | None) -> Iterator[Finding]:
         yield Finding(
             False,
             "token: " + ("not the cluster's" if headers else "none sent, and the cluster asks"),
-            "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's",
+            TOKEN_REMEDY,
         )
         return
     try:
@@ -134,7 +135,7 @@ def token_findings(address: str, headers: dict[str, str]) -> Iterator[Finding]:
     yield Finding(
         own.status_code == 200,
         "token: asked for" + (", and ours is right" if own.status_code == 200 else ""),
-        "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's",
+        TOKEN_REMEDY,
     )
 
 

@@ -52,13 +52,14 @@ def rendered() -> dict[Path, str]:
     """Each generated file with its content; KeyError for a placeholder without a setting."""
     values = placeholders()
     rules = textwrap.indent((HERE / RULES).read_text(encoding="utf-8"), "  ").lstrip()
+    serve_config = _serve_config()
     texts = {}
     for source in sorted(path for path in TEMPLATES.rglob("*") if path.is_file()):
         name = source.relative_to(TEMPLATES)
         blocks = {
             "RAY_ENV_LIST": _environment_list(source),
             "RULES": rules,
-            "SERVE_CONFIG": _serve_config(),
+            "SERVE_CONFIG": serve_config,
         }
         body = AtTemplate(source.read_text(encoding="utf-8")).substitute(values | blocks)
         texts[HERE / name] = NOTE.format(name=name.as_posix()) + body

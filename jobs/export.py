@@ -64,9 +64,9 @@ def export_run(
     checkpoint: Path,
     say: Callable[[str], None],
 ) -> Path:
-    """Write FOLDER/model, named for the run, with those metrics of its last epoch on record.
+    """Write FOLDER/model, named for the run, with the metrics that history.csv has of it.
 
-    say: told of epochs that are not.
+    say: told which epochs history.csv lacks.
     """
     from cifar_model.model_config import ModelConfig
     from cifar_model.model_folder import export_model

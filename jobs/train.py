@@ -17,7 +17,7 @@ from cifar_model.batch_plan import check_share
 from cifar_model.batch_scaling import with_batch_size
 from cifar_model.cores import usable_cores
 from cifar_model.data_record import DataRecord
-from cifar_model.dataset import ImageDataset, limit_train, split_for_training
+from cifar_model.dataset import ImageDataset, TrainingData, limit_train, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
@@ -181,15 +181,11 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             runs.check_unfinished(folder)
         # A run may have been killed after its last epoch, before its model was written.
         if uri or runs.epochs_done(folder) < request.recipe.epochs:
-            if options.workers == 0:
+            if request.in_process:
                 threads = options.cpus_per_worker or usable_cores()
                 fit_in_process(plan, data, folder, threads, stages)
             else:
                 fit_on_ray(plan, data, folder, layout, stages, uri)
-        stages.say("Exporting the model")
-        checkpoint = runs.last_checkpoint(folder, uri, request.recipe.epochs, stages.say)
-        if uri:  # of a model that was sent up in part, fetched with the rest of the run
-            shutil.rmtree(folder / runs.MODEL, ignore_errors=True)
         record = DataRecord(
             source=request.data,
             fingerprint=fingerprint,
@@ -198,12 +194,29 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
             test_images=test_images,
             test_fingerprint=test_fingerprint,
         )
-        model = export_run(folder, plan, class_names, data, record, checkpoint, stages.say)
-        if uri is None:
-            return model
-        storage.push(model, storage.join(uri, runs.MODEL))
-        shutil.rmtree(checkpoint.parent.parent, ignore_errors=True)  # it was fetched to export from
-        return storage.join(uri, runs.MODEL)
+        return _export(folder, uri, plan, class_names, data, record, stages)
+
+
+def _export(
+    folder: Path,
+    uri: str | None,
+    plan: RunPlan,
+    class_names: tuple[str, ...],
+    data: TrainingData,
+    record: DataRecord,
+    stages: Stages,
+) -> Path | str:
+    """The model of the last checkpoint, in its place."""
+    stages.say("Exporting the model")
+    checkpoint = runs.last_checkpoint(folder, uri, plan.recipe.epochs, stages.say)
+    if uri:  # of a model that was sent up in part, fetched with the rest of the run
+        shutil.rmtree(folder / runs.MODEL, ignore_errors=True)
+    model = export_run(folder, plan, class_names, data, record, checkpoint, stages.say)
+    if uri is None:
+        return model
+    storage.push(model, storage.join(uri, runs.MODEL))
+    shutil.rmtree(checkpoint.parent.parent, ignore_errors=True)  # it was fetched to export from
+    return storage.join(uri, runs.MODEL)
 
 
 def _read(request: RunRequest) -> ImageDataset | ListedDataset:

@@ -37,7 +37,7 @@ BYTES = {"content-type": "application/octet-stream"}
 
 
 @dataclass(frozen=True)
-class Picture:
+class ToSend:
     """A file to send, and where its overlay goes."""
 
     path: Path
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     return failed
 
 
-def find_pictures(paths: Sequence[Path], overlays: Path | None) -> list[Picture]:
+def find_pictures(paths: Sequence[Path], overlays: Path | None) -> list[ToSend]:
     """The files to send, each once; in a folder those of a known suffix, by name.
 
     Overlays are laid out as the pictures are below the folder that they have in common.
@@ -127,10 +127,10 @@ def find_pictures(paths: Sequence[Path], overlays: Path | None) -> list[Picture]
         for file in inside:
             found.setdefault(where(file), file)
     if overlays is None:
-        return [Picture(path) for path in found.values()]
+        return [ToSend(path) for path in found.values()]
     common = os.path.commonpath([place.parent for place in found])
     pictures = [
-        Picture(path, overlays / (str(place.relative_to(common)) + ".png"))
+        ToSend(path, overlays / (str(place.relative_to(common)) + ".png"))
         for place, path in found.items()
     ]
     for picture in pictures:
@@ -161,11 +161,11 @@ def connect(url: str) -> httpx.Client:
 
 
 def in_order(
-    work: Callable[[Picture], dict[str, Any]], pictures: Sequence[Picture], concurrency: int
+    work: Callable[[ToSend], dict[str, Any]], pictures: Sequence[ToSend], concurrency: int
 ) -> Iterator[dict[str, Any]]:
     """Results in the order of the pictures, `concurrency` of them being worked on at a time."""
     waiting: deque[Future[dict[str, Any]]] = deque()
-    asked: SimpleQueue[tuple[Picture, Future[dict[str, Any]]] | None] = SimpleQueue()
+    asked: SimpleQueue[tuple[ToSend, Future[dict[str, Any]]] | None] = SimpleQueue()
 
     def take_turns() -> None:
         while (turn := asked.get()) is not None:
@@ -196,40 +196,39 @@ def in_order(
 
 
 def classify(
-    client: httpx.Client, picture: Picture, asked: dict[str, Any], chosen: dict[str, str]
+    client: httpx.Client, picture: ToSend, asked: dict[str, Any], chosen: dict[str, str]
 ) -> dict[str, Any]:
     """What the server says of a picture, `path` with it; or `path` and `error`."""
+
+    def failed(code: str, words: str) -> dict[str, Any]:
+        return {"path": str(picture.path), "error": {"code": code, "message": words}}
+
+    def post(path: str, parameters: dict[str, Any]) -> httpx.Response:
+        return ask(client, "POST", path, content=content, params=parameters, headers=BYTES)
+
     try:
         size = picture.path.stat().st_size
         if size > MAX_BYTES:
             words = f"the file has {size:,} bytes; at most {MAX_BYTES:,}"
-            return {
-                "path": str(picture.path),
-                "error": {"code": "image_too_large", "message": words},
-            }
+            return failed("image_too_large", words)
         content = picture.path.read_bytes()
-        answer = ask(client, "POST", "/v1/classify", content=content, params=asked, headers=BYTES)
+        answer = post("/v1/classify", asked)
         if answer.status_code != 200:
             return {"path": str(picture.path), "error": error_of(answer)}
         result = {"path": str(picture.path), **answer.json()}
         if picture.overlay is not None:
-            answer = ask(
-                client, "POST", "/v1/explain", content=content, params=chosen, headers=BYTES
-            )
+            answer = post("/v1/explain", chosen)
             if answer.status_code != 200:
                 return {"path": str(picture.path), "error": error_of(answer)}
             write_whole(picture.overlay, answer.content)
             result["overlay"] = str(picture.overlay)
         return result
     except OSError as error:
-        words = error.strerror or str(error)
-        return {"path": str(picture.path), "error": {"code": "file", "message": words}}
+        return failed("file", error.strerror or str(error))
     except httpx.TransportError as error:
-        words = f"the connection failed twice: {error}"
-        return {"path": str(picture.path), "error": {"code": "connection", "message": words}}
+        return failed("connection", f"the connection failed twice: {error}")
     except ValueError:
-        words = "the answer is not JSON; is another server at --url?"
-        return {"path": str(picture.path), "error": {"code": "answer", "message": words}}
+        return failed("answer", "the answer is not JSON; is another server at --url?")
 
 
 def error_of(answer: httpx.Response) -> dict[str, str]:

@@ -4,14 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LINE = re.compile(r"(?P<name>[\w.-]+)==(?P<version>\S+) --hash=sha256:[0-9a-f]{64}")
-
-
-def plain(name: str) -> str:
-    """A package's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def lines(name: str) -> list[str]:
@@ -23,8 +19,10 @@ def test_both_files_pin_the_same_versions():
     pins = dict(line.split("==") for line in lines("constraints.txt"))
     locked = [LINE.fullmatch(line) for line in lines("requirements.lock")]
     assert all(locked), "each line of the lock is NAME==VERSION and a hash"
-    found = {plain(match["name"]): match["version"] for match in locked}
-    assert found == {plain(name): version for name, version in pins.items()}, "run: make lock"
+    found = {canonicalize_name(match["name"]): match["version"] for match in locked}
+    assert found == {canonicalize_name(name): version for name, version in pins.items()}, (
+        "run: make lock"
+    )
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "requirements.lock", "pyproject.toml"])

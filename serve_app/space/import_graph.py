@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from cifar_model.errors import InputError
 
@@ -68,13 +70,11 @@ def pinned_closure(names: Iterable[str], pins: dict[str, str]) -> list[str]:
 
 def _closure(names: Iterable[str], pins: dict[str, str], environment: dict[str, str]) -> set[str]:
     """Names of the distributions and all they require in an environment, as far as is here."""
-    from packaging.requirements import Requirement
-
     found: set[str] = set()
     waiting = [Requirement(name) for name in names]
     while waiting:
         requirement = waiting.pop()
-        name = normalised(requirement.name)
+        name = canonicalize_name(requirement.name)
         if name in found or name in UNPINNED:
             continue
         try:
@@ -103,10 +103,5 @@ def read_pins(constraints: Path) -> dict[str, str]:
     for line in constraints.read_text(encoding="utf-8").splitlines():
         name, found, version = line.partition("==")
         if found and not line.startswith("#"):
-            pins[normalised(name)] = version.strip()
+            pins[canonicalize_name(name)] = version.strip()
     return pins
-
-
-def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

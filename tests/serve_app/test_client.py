@@ -294,7 +294,7 @@ def test_results_keep_their_order_and_no_more_than_asked_run_at_once():
             running -= 1
         return {"path": picture.path.name}
 
-    pictures = [client.Picture(Path(str(i))) for i in range(40)]
+    pictures = [client.ToSend(Path(str(i))) for i in range(40)]
     results = list(client.in_order(work, pictures, 3))
     assert [r["path"] for r in results] == [str(i) for i in range(40)]
     assert most == 3

@@ -99,7 +99,7 @@ def _closure(names: Iterable[str], pins: dict[str, str], environment: dict[str, 
 
 def read_pins(constraints: Path) -> dict[str, str]:
     """Exact versions by normalised name, from a constraints file."""
-    pins = {}
+    pins: dict[str, str] = {}
     for line in constraints.read_text(encoding="utf-8").splitlines():
         name, found, version = line.partition("==")
         if found and not line.startswith("#"):

@@ -30,10 +30,7 @@ def upload(folder: Path, repo: str) -> str:
     The token is the usual one: HF_TOKEN, or that of `hf auth login`.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (  # that of the library that it speaks HTTP with
-        HTTPError,  # type: ignore[attr-defined]
-        LocalTokenNotFoundError,
-    )
+    from huggingface_hub import errors as hub
 
     api = HfApi()
     try:
@@ -47,7 +44,7 @@ def upload(folder: Path, repo: str) -> str:
             delete_patterns=["*"],
             commit_message="Mirror of a release",
         )
-    except (HTTPError, LocalTokenNotFoundError, OSError) as error:
+    except (hub.HTTPError, hub.LocalTokenNotFoundError, OSError) as error:  # type: ignore[attr-defined]
         raise InputError(
             f"push to {repo} failed: {error}; it needs the network, and in HF_TOKEN a token that "
             "may write there"

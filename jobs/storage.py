@@ -21,7 +21,6 @@ from cifar_model.checkpoints import CHECKPOINT, KEPT, newest_first
 from cifar_model.errors import InputError
 from cifar_model.model_config import CONFIG
 
-LAST = CONFIG  # a model folder is there once its config is, so that goes up last
 STAYS_THERE = ("checkpoint_*", "*.tfevents.*")  # what a working copy has no need of
 
 
@@ -76,7 +75,8 @@ def push(folder: Path, uri: str) -> None:
 
         where, root = fs.FileSystem.from_uri(uri)
         files = [path for path in folder.rglob("*") if path.is_file()]
-        for path in sorted(files, key=lambda path: (path.name == LAST, path)):
+        # A model folder is there once its config is, so that goes up last.
+        for path in sorted(files, key=lambda path: (path.name == CONFIG, path)):
             target = f"{root}/{path.relative_to(folder).as_posix()}"
             if not isinstance(where, fs.S3FileSystem | fs.GcsFileSystem):
                 where.create_dir(target.rpartition("/")[0], recursive=True)

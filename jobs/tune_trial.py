@@ -11,7 +11,7 @@ from typing import Any
 
 from cifar_model.errors import InputError
 from cifar_model.files import write_whole
-from cifar_model.history import HISTORY, EpochRecord, readable_history
+from cifar_model.history import HISTORY, METRICS, EpochRecord, readable_history
 from cifar_model.recipe import Recipe
 from cifar_model.run_plan import Precision, RunPlan
 from jobs.ray_training import WorkerTask, fit_workers
@@ -20,7 +20,7 @@ from jobs.search_space import recipe_of
 from jobs.worker_layout import WorkerLayout
 
 FAILED = "failed.txt"  # in a trial's folder: why this command is not to try it again
-METRICS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+REPORTED = ("epoch", *METRICS)  # what a worker tells Tune of an epoch
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def epochs_of(folder: Path, reported: Mapping[str, Any]) -> list[EpochRecord]:
     """
     records = readable_history(folder / HISTORY)
     if reported.get("epoch", -1) > (records[-1].epoch if records else -1):
-        metrics = {name: reported[name] for name in METRICS}
+        metrics = {name: reported[name] for name in REPORTED}
         seconds = float(reported["time_this_iter_s"])
         records.append(
             EpochRecord(**metrics, lr=math.nan, images_per_second=math.nan, seconds=seconds)
@@ -95,4 +95,4 @@ def epochs_of(folder: Path, reported: Mapping[str, Any]) -> list[EpochRecord]:
 
 def metrics_of(record: EpochRecord) -> dict[str, float]:
     """What a worker reports of an epoch."""
-    return {name: getattr(record, name) for name in METRICS}
+    return {name: getattr(record, name) for name in REPORTED}

@@ -12,7 +12,7 @@ from jobs.bench_train import MULTIPLY_ADDS
 
 
 @pytest.mark.long
-def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
+def test_training_is_measured_with_and_without_ray(ray_cluster, tmp_path, capsys):
     path = tmp_path / "bench.json"
     bench.main(f"train --data digits --rounds 1 --steps 1 --batch-size 64 --json {path}".split())
     figures = json.loads(path.read_text())
@@ -20,8 +20,9 @@ def test_training_is_measured_four_ways(ray_cluster, tmp_path, capsys):
     two = {"ours_two_workers_img_s", "two_workers_over_one"}
     assert set(figures) | two == {
         "seed_way_img_s", "ray_seed_way_img_s", "ours_img_s", "ours_two_workers_img_s",
-        "ours_over_seed_way", "two_workers_over_one", "matmul_peak_gflops", "share_of_peak",
-        "ray_epoch_overhead", "ray_startup_s",
+        "ours_without_ray_img_s", "ours_over_seed_way", "two_workers_over_one",
+        "matmul_peak_gflops", "share_of_peak", "ray_epoch_overhead", "ray_epoch_overhead_on_ours",
+        "ray_startup_s",
     }  # fmt: skip
     assert all(value > 0 for name, value in figures.items() if not name.startswith("ray_e"))
     assert figures["ours_over_seed_way"] == pytest.approx(

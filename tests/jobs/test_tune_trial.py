@@ -1,22 +1,22 @@
 """What a search knows of its trials, when files of theirs are damaged or the disk was full."""
 
 from cifar_model.history import EpochRecord, write_history
-from jobs.tune_trial import METRICS, epochs_of, forget_failures, has_diverged
+from jobs.tune_trial import REPORTED, epochs_of, forget_failures, has_diverged
 
 RECORDS = [EpochRecord(epoch, 2.5, 0.25, 2.75, 0.125, 0.1, 1000, 7.25) for epoch in range(3)]
-REPORTED = {**{name: getattr(RECORDS[-1], name) for name in METRICS}, "time_this_iter_s": 7.5}
+LAST_REPORT = {**{name: getattr(RECORDS[-1], name) for name in REPORTED}, "time_this_iter_s": 7.5}
 
 
 def test_the_last_epoch_is_what_was_reported_where_the_record_has_lost_it(tmp_path):
     path = tmp_path / "history.csv"
     write_history(path, RECORDS)
-    assert epochs_of(tmp_path, REPORTED) == RECORDS
+    assert epochs_of(tmp_path, LAST_REPORT) == RECORDS
     path.write_bytes(path.read_bytes()[:-5])
-    *first, last = epochs_of(tmp_path, REPORTED)
+    *first, last = epochs_of(tmp_path, LAST_REPORT)
     assert first == RECORDS[:2]
     assert (last.epoch, last.val_accuracy, last.seconds) == (2, 0.125, 7.5)
     path.unlink()
-    assert [record.epoch for record in epochs_of(tmp_path, REPORTED)] == [2]
+    assert [record.epoch for record in epochs_of(tmp_path, LAST_REPORT)] == [2]
     assert epochs_of(tmp_path, {}) == []
 
 

@@ -68,7 +68,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     "RAY_SERVE_HAPROXY_LOG_TARGET": "/dev/null",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.3",
-    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_period_ms": "500",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers:middlewares",
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",

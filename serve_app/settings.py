@@ -24,9 +24,9 @@ SERVE_SETTINGS = {
     "RAY_SERVE_HAPROXY_LOG_TARGET": "/dev/null",
     # The third failed check replaces a proxy that died: after 1 s and not after 30.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.3",
-    # A node whose processes are gone fails five checks in 5 s and not in 15; then its replicas
-    # start elsewhere.
-    "RAY_health_check_period_ms": "1000",
+    # A node whose processes are gone fails five checks in 2.5 s and not in 15. Until then Ray may
+    # place on it what is to replace its replicas.
+    "RAY_health_check_period_ms": "500",
     # What clients may not tell Serve itself; see there.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers:middlewares",
     # A request's line is in the log when it is answered, and not a thousand requests later.

@@ -1,8 +1,8 @@
-"""Training speed: the seed's way, with and without Ray, against ours on it, in turns in one run.
+"""Training speed: the seed's way and ours, each with and without Ray, in turns in one run.
 
 Each turn trains two epochs of a few steps; the second epoch's images/s count, over the training
 steps alone. What Ray adds to an epoch is the difference in wall time, checkpoint and report
-included; what it adds to the start, that until the first step is done.
+included. What it adds to the start is that difference up to the end of the first step.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from operator import attrgetter
 from pathlib import Path
 
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
@@ -109,8 +110,8 @@ def take_turn(variant: Variant, data: TrainingData, classes: int, cores: int) ->
         folder.mkdir()
         stages = Stages(time.time(), quiet=True)
         if variant.workers == 0:
-            # A process of its own, as the workers are: it begins by importing PyTorch, and how it
-            # keeps memory is no matter of the next turn's.
+            # A process of its own, as the workers are: it begins by importing PyTorch, and what it
+            # sets for its memory ends with it.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 pool.submit(fit_in_process, plan, data, folder, cores, stages).result()
         else:
@@ -147,13 +148,12 @@ def summarise(turns: dict[str, list[Turn]], peak: float) -> dict[str, float]:
     def median(key: str, of: Callable[[Turn], float]) -> float:
         return statistics.median(of(turn) for turn in turns[key])
 
+    def added(on_ray: str, alone: str) -> float:
+        return median(on_ray, epoch_seconds) / median(alone, epoch_seconds) - 1
+
+    epoch_seconds = attrgetter("epoch_seconds")
     figures = {key: median(key, lambda turn: turn.images_per_second) for key in turns}
     ours = figures["ours_img_s"]
-
-    def added(on_ray: str, alone: str) -> float:
-        seconds = [median(key, lambda turn: turn.epoch_seconds) for key in (on_ray, alone)]
-        return seconds[0] / seconds[1] - 1
-
     if two := figures.get("ours_two_workers_img_s"):
         figures["two_workers_over_one"] = two / ours
     return {

@@ -180,10 +180,10 @@ def _choices(backend: Backend, first: str) -> Choices:
 def _examples(more: bool) -> Examples:
     """more: whether there is data to add pictures of."""
     shipped: list[Example] = [*shipped_pictures()]
-    pictures = gr.State(list(shipped))
+    pictures = gr.State(shipped)
     gr.Markdown("#### Pictures to try: click one")
     gallery = gr.Gallery(
-        list(shipped),
+        shipped,
         label="Pictures to try",
         show_label=False,
         columns=4,

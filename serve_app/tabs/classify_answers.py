@@ -46,8 +46,8 @@ class ClassifyAnswers:
         """Class -> probability, the evidence over the picture, how faithful it is in words, the
         square that the network saw, and that square without the strongest part of the map.
 
-        picture_path: of an uploaded file.
-        explained: a class, or BEST.
+        explained: a class, or "predicted".
+        opacity: of the evidence over the picture, 0 to 1.
         """
         with messages("This picture can't be classified"):
             if picture_path is None:
@@ -73,7 +73,7 @@ class ClassifyAnswers:
         )
 
     def example_pictures(self, model_name: str) -> tuple[list[Example], list[Example]]:
-        """Shipped pictures and some test images, as the gallery shows them and as they are."""
+        """Shipped pictures and some of the model's test images: as shown, and as they are."""
         config = self.backend.models[model_name]
         with messages("No pictures of the data"):
             if reason := why_unreadable(config):

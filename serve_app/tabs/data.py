@@ -6,7 +6,6 @@ import secrets
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
 from cifar_model.dataset import validation_split
 from cifar_model.errors import InputError
@@ -15,14 +14,13 @@ from serve_app.answers import enlarged, side_by_side
 from serve_app.backends import Backend
 from serve_app.model_data import read_data, why_unreadable
 from serve_app.sliders import whole_number
-from serve_app.tabs.galleries import gallery
+from serve_app.tabs.galleries import Captioned, gallery
 from serve_app.tabs.messages import messages
 from serve_app.tabs.triggers import set_off_by
 
 VERSIONS = 3  # augmented, beside each original
 SIDE = 128  # pixels on the page
 READY = "**Draw** shows training images beside their augmented versions, each time others."
-Captioned = tuple[NDArray[np.uint8], str]
 
 
 def data_tab(backend: Backend, model: gr.Dropdown) -> None:

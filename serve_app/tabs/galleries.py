@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+Captioned = tuple[NDArray[np.uint8], str]
 
 
 def gallery(label: str, columns: int, *css_classes: str, elem_id: str) -> gr.Gallery:

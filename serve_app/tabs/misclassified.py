@@ -14,18 +14,18 @@ from cifar_model.report_folder import MISTAKES_FILE
 from serve_app.backends import Backend
 from serve_app.sliders import whole_number
 from serve_app.tabs.explanation_choices import layer_choice, method_choice, opacity_choice
-from serve_app.tabs.galleries import gallery
+from serve_app.tabs.galleries import Captioned, gallery
 from serve_app.tabs.misclassified_answers import (
     ANY,
     NEAR,
     SURE,
     UNSURE,
-    Captioned,
     MisclassifiedAnswers,
 )
 from serve_app.tabs.triggers import set_off_by
 
 MOST_SHOWN, MOST_EXPLAINED = 60, 12
+EXPLAINING = "explaining"  # what the page and scripts ask for at a time is bounded together
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Filters(NamedTuple):
     order: gr.Dropdown
 
 
-class Evidence(NamedTuple):
+class Choices(NamedTuple):
     """How many to explain, and how, as `explain_misclassified` takes it after the filters."""
 
-    count: gr.Slider
+    most: gr.Slider
     layer: gr.Dropdown
     method: gr.Dropdown
     opacity: gr.Slider
@@ -68,15 +68,15 @@ def misclassified_tab(
                 count = whole_number(1, MOST_SHOWN, 12, "To show")
             pictures = gallery("Misclassified", 6, elem_id="mistakes")
             with gr.Row():
-                evidence = _evidence()
+                choices = _choices()
             run = gr.Button("Explain them", variant="primary")
             gr.Markdown("Each image, the evidence for its predicted and for its true class:")
             strips = gallery("Evidence", 2, "strips", elem_id="strips")
     which = [model, *filters]
 
     def adapt(model_name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
-        choices = [ANY, *backend.models[model_name].class_names]
-        return gr.Dropdown(choices, value=ANY), gr.Dropdown(choices, value=ANY)
+        names = [ANY, *backend.models[model_name].class_names]
+        return gr.Dropdown(names, value=ANY), gr.Dropdown(names, value=ANY)
 
     async def explain(event: gr.EventData, *how: Any) -> list[Captioned]:
         # Strips of another choice must not stand under the new one; those that are on their way
@@ -98,23 +98,25 @@ def misclassified_tab(
     strips_shown = gr.on(
         [
             run.click,
-            *(choice.input for choice in evidence),
+            *(choice.input for choice in choices),
             *(choice.change for choice in which),
         ],
         explain,
-        [*which, *evidence],
+        [*which, *choices],
         strips,
         trigger_mode="always_last",
         api_visibility="private",
+        concurrency_id=EXPLAINING,
     )
     strips_shown.failure(lambda: [], None, strips, api_visibility="private")
     # For scripts, whose choices are all in the call.
     gr.on(
         [],
         answers.explain_misclassified,
-        [*which, *evidence],
+        [*which, *choices],
         strips,
         api_name="explain_misclassified",
+        concurrency_id=EXPLAINING,
     )
     return MistakesTab(tab, filters.true, filters.predicted)
 
@@ -136,6 +138,6 @@ def _filters(class_names: tuple[str, ...]) -> Filters:
     return Filters(true, predicted, order)
 
 
-def _evidence() -> Evidence:
-    count = whole_number(1, MOST_EXPLAINED, 4, "To explain")
-    return Evidence(count, layer_choice(), method_choice(), opacity_choice())
+def _choices() -> Choices:
+    most = whole_number(1, MOST_EXPLAINED, 4, "To explain")
+    return Choices(most, layer_choice(), method_choice(), opacity_choice())

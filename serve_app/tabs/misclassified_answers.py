@@ -9,21 +9,21 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
 from cifar_model.errors import InputError
 from cifar_model.model_folder import REPORT
+from cifar_model.predictor import Explanation
 from cifar_model.report_folder import Mistakes, read_mistakes
 from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
 from serve_app.commands import how_to_evaluate
 from serve_app.model_files import why_not_its_own
+from serve_app.tabs.galleries import Captioned
 from serve_app.tabs.messages import class_index, messages
 
 ANY = "any class"
 SURE, UNSURE, NEAR = "surest", "least sure", "nearest miss"
 SIDE = 160  # pixels on the page
-Captioned = tuple[NDArray[np.uint8], str]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class MisclassifiedAnswers:
     def misclassified(
         self, model_name: str, true: str, predicted: str, order: str, count: int
     ) -> tuple[str, list[Captioned], gr.Column]:
-        """How many there are in words, the first `count` of them, and whether to show them.
+        """How many there are, in words, and the first `count` of them with captions.
 
-        true, predicted: a class, or ANY.
-        order: SURE, UNSURE or NEAR.
+        true, predicted: a class, or "any class".
+        order: "surest", "least sure" or "nearest miss" first.
         """
         chosen = self._select(model_name, true, predicted, order)
         # The report may have come since the page was built.
@@ -72,38 +72,41 @@ class MisclassifiedAnswers:
         opacity: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio asks for it)
     ) -> list[Captioned]:
-        """The first `count`: image, evidence for the predicted class, and for the true one."""
+        """The first `count`, each beside the evidence for its predicted and for its true class.
+
+        true, predicted, order: see /misclassified.
+        opacity: of the evidence over the image, 0 to 1.
+        """
         chosen = await asyncio.to_thread(self._select, model_name, true, predicted, order)
         if chosen is None:
             return []
+        names = self.backend.models[model_name].class_names
         count = min(count, len(chosen))
         strips = []
         for i in range(count):
             progress((i, count), desc="Explaining", unit="images")
-            strips.append(await self._strip(model_name, chosen, i, layer, method, opacity))
+            maps = await self._maps(model_name, chosen, i, layer, method)
+            large = enlarged(chosen.images[i], SIDE)
+            overlays = [explained_picture(large, found, opacity) for found in maps]
+            caption = (
+                f"{names[chosen.predicted[i]]} {chosen.confidence[i]:.0%} | "
+                f"is {names[chosen.true[i]]} {chosen.true_probability[i]:.0%}"
+            )
+            strips.append((side_by_side([large, *overlays]), caption))
         return strips
 
-    async def _strip(
-        self, model_name: str, chosen: Mistakes, i: int, layer: str, method: str, opacity: float
-    ) -> Captioned:
-        predicted, true = int(chosen.predicted[i]), int(chosen.true[i])
+    async def _maps(
+        self, model_name: str, chosen: Mistakes, i: int, layer: str, method: str
+    ) -> list[Explanation]:
+        """Of the predicted class, and of the true one."""
+        image, classes = chosen.images[i], (int(chosen.predicted[i]), int(chosen.true[i]))
         with messages("These can't be explained"):
-            maps = await asyncio.gather(
+            return await asyncio.gather(
                 *(
-                    self.backend.explain(
-                        chosen.images[i], index, layer, method=method, model=model_name
-                    )
-                    for index in (predicted, true)
+                    self.backend.explain(image, k, layer, method=method, model=model_name)
+                    for k in classes
                 )
             )
-        large = enlarged(chosen.images[i], SIDE)
-        overlays = [explained_picture(large, found, opacity) for found in maps]
-        names = self.backend.models[model_name].class_names
-        caption = (
-            f"{names[predicted]} {chosen.confidence[i]:.0%} | "
-            f"is {names[true]} {chosen.true_probability[i]:.0%}"
-        )
-        return side_by_side([large, *overlays]), caption
 
     def _select(self, model_name: str, true: str, predicted: str, order: str) -> Mistakes | None:
         """The wrong answers that were asked for, in order; None without a report."""

@@ -29,14 +29,11 @@ KEPT = 0.8  # of the best speed
 HALF_LIFE_S = 30.0  # of it
 
 
-class Admission:
-    """ASGI middleware: at most `limit` requests to the models at a time; the others get a 503."""
+class Occupancy:
+    """How many requests to the models are in a replica, and how many may be: at most `limit`."""
 
-    def __init__(
-        self, app: ASGIApp, limit: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.app, self.limit, self.inside = app, limit, 0
-        self._clock = clock
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit, self.inside, self.clock = limit, 0, clock
         self._per_second: float | None = None  # answers, under load
         self._best, self._learned = 0.0, 0.0  # of that, and when
 
@@ -48,14 +45,38 @@ class Admission:
         speed = max(self._per_second, KEPT * self._best)
         return max(LEAST, min(self.limit, round(speed * WAIT_S)))
 
+    def is_full_for(self, scope: Scope) -> bool:
+        """Whether a request would be one too many now."""
+        return is_bounded(scope) and self.inside >= self.bound
+
+    def learn(self, found: int, seconds: float) -> None:
+        """A request that found so many inside, itself among them, was answered."""
+        if found < LEAST:
+            return
+        per_second = found / max(1e-3, seconds)
+        known = per_second if self._per_second is None else self._per_second
+        self._per_second = known + (per_second - known) / MEMORY
+        now = self.clock()
+        faded = self._best * 0.5 ** ((now - self._learned) / HALF_LIFE_S)
+        self._best, self._learned = max(self._per_second, faded), now
+
+
+class Admission:
+    """ASGI middleware: as many requests to the models as the occupancy has room for.
+
+    The others get a 503.
+    """
+
+    def __init__(self, app: ASGIApp, occupancy: Occupancy) -> None:
+        self.app, self.occupancy = app, occupancy
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(BOUNDED):
+        if not is_bounded(scope):
             await self.app(scope, receive, send)
             return
-        if self.inside >= self.bound:
-            words = f"{self.inside} requests are waiting already; try again in {RETRY_AFTER_S} s"
-            problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
-            await problem_response(problem, scope["path"])(scope, receive, send)
+        occupancy = self.occupancy
+        if occupancy.is_full_for(scope):
+            await refuse(scope, receive, send)
             return
         found: int | None = None  # inside with it, once its body is whole
         entered, status = 0.0, 0
@@ -64,8 +85,8 @@ class Admission:
             nonlocal found, entered
             message = await receive()
             if found is None and not message.get("more_body", False):
-                self.inside += 1
-                found, entered = self.inside, self._clock()
+                occupancy.inside += 1
+                found, entered = occupancy.inside, occupancy.clock()
             return message
 
         async def send_and_note(message: Message) -> None:
@@ -77,13 +98,18 @@ class Admission:
             await self.app(scope, receive_and_count, send_and_note)
         finally:
             if found is not None:
-                self.inside -= 1
-                if found >= LEAST and status == 200:
-                    self._learn(found / max(1e-3, self._clock() - entered))
+                occupancy.inside -= 1
+                if status == 200:
+                    occupancy.learn(found, occupancy.clock() - entered)
 
-    def _learn(self, per_second: float) -> None:
-        known = per_second if self._per_second is None else self._per_second
-        self._per_second = known + (per_second - known) / MEMORY
-        now = self._clock()
-        faded = self._best * 0.5 ** ((now - self._learned) / HALF_LIFE_S)
-        self._best, self._learned = max(self._per_second, faded), now
+
+def is_bounded(scope: Scope) -> bool:
+    """Whether a request is one for a model."""
+    return scope["type"] == "http" and scope["path"].startswith(BOUNDED)
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one that is too many; an ASGI application."""
+    words = f"too many requests are waiting already; try again in {RETRY_AFTER_S} s"
+    problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
+    await problem_response(problem, scope["path"])(scope, receive, send)

@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from serve_app.access import install_access, read_access_settings
-from serve_app.admission import Admission
+from serve_app.admission import Admission, Occupancy
 from serve_app.backends import Backend
 from serve_app.body_limit import limit_bodies
 from serve_app.classification import add_classification
@@ -33,17 +33,22 @@ from serve_app.uploads import MAX_BODY
 MAX_INSIDE = 256
 
 
-def build_api(backend: Backend, settings: Mapping[str, str] | None = None) -> FastAPI:
+def build_api(
+    backend: Backend,
+    settings: Mapping[str, str] | None = None,
+    occupancy: Occupancy | None = None,
+) -> FastAPI:
     """The FastAPI application; the page is mounted into it elsewhere.
 
     settings: they count before those of this process's environment; see `replica_settings`.
+    occupancy: of the process, where something else asks for it too.
     """
     environment = {**os.environ, **(settings or {})}
     api = FastAPIOffline(
         title="Image classifier",
         version="1",
         description="Classifies pictures and shows where the evidence for its answers is.",
-        middleware=[Middleware(Admission, limit=MAX_INSIDE)],
+        middleware=[Middleware(Admission, occupancy or Occupancy(MAX_INSIDE))],
     )
     # Each wraps those before it: the headers come last, and so stand on every answer.
     install_body_deadline(api, read_body_seconds(environment))

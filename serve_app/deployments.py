@@ -26,10 +26,11 @@ from cifar_model.engine import EngineName
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.predictor import Explanation, Predictor
-from serve_app.admission import WAIT_S
+from serve_app.admission import WAIT_S, Occupancy
 from serve_app.backends import InProcess, Running
 from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
+from serve_app.early_refusal import refuse_early
 from serve_app.model_files import ModelFiles, check_same, unavailable
 from serve_app.no_pickle_port import open_no_pickle_port
 from serve_app.no_websockets import speak_no_websocket
@@ -120,9 +121,11 @@ class ModelServer:
         self._backend = InProcess.on_demand(self._catalog, self._find, self._files.in_order)
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        from serve_app.api import build_api
+        from serve_app.api import MAX_INSIDE, build_api
 
-        return WholePath(build_api(self._backend, self._settings))
+        occupancy = Occupancy(MAX_INSIDE)
+        refuse_early(occupancy)
+        return WholePath(build_api(self._backend, self._settings, occupancy))
 
     async def logits(
         self, squares: NDArray[np.uint8], model: str | None = None

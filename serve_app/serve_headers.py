@@ -15,6 +15,8 @@ from __future__ import annotations
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.early_refusal import EarlyRefusal
+
 _STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
 _UNUSED = (b"cookie", b"origin", b"range")
 _READ = (
@@ -27,7 +29,7 @@ LONGEST = 200  # characters; a request's ID comes back with its answer and stand
 
 def middlewares() -> list[Middleware]:
     """For Serve, which asks for them by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
-    return [Middleware(PlainHeaders)]
+    return [Middleware(PlainHeaders), Middleware(EarlyRefusal)]
 
 
 class PlainHeaders:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve_app.admission import KEPT, WAIT_S, Admission
+from serve_app.admission import KEPT, WAIT_S, Admission, Occupancy
 
 
 async def ask(app, path, body=None):
@@ -32,7 +32,7 @@ def test_what_is_over_the_bound_gets_a_503_that_says_when_to_retry():
         await send({"type": "http.response.body", "body": b"done"})
 
     async def scenario():
-        app = Admission(slow, limit=2)
+        app = Admission(slow, Occupancy(2))
         on_their_way = [
             asyncio.create_task(ask(app, "/v1/classify", body=asyncio.Event())) for _ in range(5)
         ]
@@ -46,7 +46,7 @@ def test_what_is_over_the_bound_gets_a_503_that_says_when_to_retry():
         for task in on_their_way:
             task.cancel()
         await asyncio.gather(*on_their_way, return_exceptions=True)
-        assert app.inside == 0
+        assert app.occupancy.inside == 0
         return refused, health, served, await ask(app, "/v1/classify")
 
     refused, health, served, after = asyncio.run(scenario())
@@ -66,18 +66,18 @@ def test_the_bound_is_what_is_answered_in_time_at_the_speed_that_was_seen():
         await send({"type": "http.response.body", "body": b"done"})
 
     async def scenario():
-        app = Admission(slow, limit=256, clock=lambda: now[0])
-        bounds = [app.bound]
+        app = Admission(slow, Occupancy(256, clock=lambda: now[0]))
+        bounds = [app.occupancy.bound]
         for seconds in (0.5, 0.05, 5.0):
             go.clear()
-            count = min(40, app.bound)
+            count = min(40, app.occupancy.bound)
             tasks = [asyncio.create_task(ask(app, "/v1/classify")) for _ in range(count)]
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             now[0] += seconds
             go.set()
             assert {answer[0] for answer in await asyncio.gather(*tasks)} == {200}
-            bounds.append(app.bound)
+            bounds.append(app.occupancy.bound)
         return bounds
 
     first, after_slow, after_fast, slow_again = asyncio.run(scenario())

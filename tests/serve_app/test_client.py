@@ -22,7 +22,7 @@ from cifar_model.predictor import Predictor
 from cifar_model.sources import load_source
 from serve_app import client, images
 from serve_app.access import Access, AccessSettings
-from serve_app.admission import Admission
+from serve_app.admission import Admission, Occupancy
 from serve_app.api import build_api
 from serve_app.backends import InProcess
 from serve_app.http_retry import retry_after_s
@@ -129,7 +129,7 @@ def test_a_file_may_have_a_name_that_is_no_text(local_server, folder, capsysbina
 
 def test_a_busy_server_is_asked_again_when_it_says(run_server, digits_model, folder, capsys):
     api = build_api(InProcess({"digits": Predictor.load(digits_model)}))
-    busy = Admission(api, limit=0)
+    busy = Admission(api, Occupancy(0))
     with run_server(busy) as address:
         threading.Timer(1.5, lambda: setattr(busy, "limit", 256)).start()
         started = time.monotonic()

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from cifar_model.framing import fit_to_square
 from cifar_model.predictor import Predictor, softmax
 from cifar_model.sources import load_source
-from serve_app.admission import Admission
+from serve_app.admission import Admission, Occupancy
 from serve_app.api import build_api
 from serve_app.backends import InProcess
 from serve_app.problems import Problem
@@ -419,7 +419,7 @@ def test_other_paths_and_methods_are_refused(client, method, path, status, code,
 
 def test_a_full_server_says_so_in_the_protocols_shape(digits_model):
     api = build_api(InProcess({"digits": Predictor.load(digits_model)}))
-    with TestClient(Admission(api, limit=0)) as client:
+    with TestClient(Admission(api, Occupancy(0))) as client:
         answer = client.post("/v2/models/digits/infer", json={"inputs": [tensor(PIXEL)]})
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert isinstance(answer.json()["error"], str) and answer.headers["retry-after"] == "1"

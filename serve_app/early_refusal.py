@@ -1,0 +1,34 @@
+"""Refusals before Ray Serve has done anything for a request.
+
+What Serve does for each request takes longer than a refusal. With many times as many requests as
+can be answered, on the cores that the model runs on, that took the time of those let in. So a
+replica refuses outside of Serve. HAProxy counts these by their status, as it does all answers; the
+replica's own counters and its log know nothing of them.
+"""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve_app.admission import Occupancy, refuse
+from serve_app.security_headers import SecurityHeaders
+
+_occupancy: Occupancy | None = None  # of this process, which is one replica
+
+
+def refuse_early(occupancy: Occupancy) -> None:
+    """From now on this process refuses what is one too many for this occupancy."""
+    global _occupancy
+    _occupancy = occupancy
+
+
+class EarlyRefusal:
+    """ASGI middleware around all that Serve does; lets everything in until `refuse_early`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._refuse = SecurityHeaders(refuse)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        too_many = _occupancy is not None and _occupancy.is_full_for(scope)
+        await (self._refuse if too_many else self.app)(scope, receive, send)

@@ -1,0 +1,35 @@
+"""What is too many never reaches Serve; all else does, and everything until there is a bound."""
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from serve_app import early_refusal
+from serve_app.admission import Occupancy
+from serve_app.early_refusal import EarlyRefusal, refuse_early
+
+CLIENT = TestClient(EarlyRefusal(PlainTextResponse("Serve")))
+
+
+@pytest.fixture(autouse=True)
+def process_of_its_own(monkeypatch):
+    """The process is as before at the end."""
+    monkeypatch.setattr(early_refusal, "_occupancy", None)
+
+
+def test_everything_is_let_in_where_nothing_is_counted():
+    assert CLIENT.post("/v1/classify").text == "Serve"
+
+
+def test_one_too_many_is_refused_in_the_words_and_headers_of_the_application():
+    refuse_early(occupancy := Occupancy(2))
+    occupancy.inside = 1
+    assert CLIENT.post("/v1/classify").text == "Serve"
+    occupancy.inside = 2
+    for path in ("/v1/classify", "/v1/explain"):
+        answer = CLIENT.post(path)
+        assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.json()["error"]["code"] == "overloaded"
+    assert CLIENT.post("/v2/models/a/infer").json()["code"] == "overloaded"
+    assert CLIENT.get("/healthz").text == "Serve"

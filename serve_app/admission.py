@@ -2,9 +2,10 @@
 
 The bound is what the replica answers in WAIT_S at the speed that it has just shown, by Little's
 law: a request that found N inside and took T seconds says N / T a second. So it follows a model
-that is slower than others, or cores that are shared. A refusal costs little, which leaves the cores
-to those that were let in. But very many refusals do slow the replica down; so that they don't lower
-the bound, which would mean still more refusals, a part of the best recent speed is assumed anyway.
+that is slower than others, or cores that are shared. A refusal costs little (`early_refusal`), and
+leaves the cores to those that were let in. But very many refusals do slow the replica down; so that
+they don't lower the bound, which would mean still more refusals, a part of the best recent speed is
+assumed anyway.
 
 A request counts once its body is there: who is slow to send it keeps nobody out. How many bodies
 may be on their way is bounded in `slow_bodies`, how many pictures may wait for the model in

@@ -151,7 +151,7 @@ class Access:
             return
         key = self._key(scope) if self._settings.keys else None
         refused = self._settings.keys and key is None
-        # Guesses at keys are counted too, on every path.
+        # Guesses at keys are counted too, on every path; but a full replica looks at none.
         if self._buckets is not None and (refused or scope["path"].startswith(COUNTED)):
             wait = math.ceil(self._buckets.wait_s(key or self._address(scope), time.monotonic()))
             if wait:

@@ -41,7 +41,7 @@ def build_api(
     """The FastAPI application; the page is mounted into it elsewhere.
 
     settings: they count before those of this process's environment; see `replica_settings`.
-    occupancy: of the process, where something else asks for it too.
+    occupancy: shared with `early_refusal` in a replica; else one of its own.
     """
     environment = {**os.environ, **(settings or {})}
     api = FastAPIOffline(

@@ -146,8 +146,8 @@ def _model_server(application: str, wanted: Arguments, settings: Mapping[str, st
     if wanted.replicas is not None:
         options.pop("autoscaling_config")
         options["num_replicas"] = wanted.replicas
-    # More than are let in: what is too much, `Admission` refuses in the one error shape. Serve's
-    # own limit behind it is for what arrives by handle.
+    # More than are let in: what is too much, `EarlyRefusal` and `Admission` refuse in the one error
+    # shape. Serve's own limit is for what arrives by handle.
     deployment = serve.deployment(ModelServer).options(
         name=name,
         max_ongoing_requests=2 * (MAX_INSIDE + MAX_ARRIVING),

@@ -1,9 +1,9 @@
 """Refusals before Ray Serve has done anything for a request.
 
-What Serve does for each request takes longer than a refusal. With many times as many requests as
-can be answered, on the cores that the model runs on, that took the time of those let in. So a
-replica refuses outside of Serve. HAProxy counts these by their status, as it does all answers; the
-replica's own counters and its log know nothing of them.
+What Serve does for each request takes longer than a refusal. Under heavy overload that work, for
+requests that were then refused, kept the cores from those let in. So a full replica refuses outside
+of Serve, whatever else may be wrong with a request. HAProxy counts these refusals by their status,
+as it does all answers; the replica's own counters, its log and the autoscaler know nothing of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,10 @@ LONGEST = 200  # characters; a request's ID comes back with its answer and stand
 
 
 def middlewares() -> list[Middleware]:
-    """For Serve, which asks for them by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+    """What runs around all that Serve does, the last outermost.
+
+    Serve asks for them by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
+    """
     return [Middleware(PlainHeaders), Middleware(EarlyRefusal)]
 
 

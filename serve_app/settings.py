@@ -27,7 +27,7 @@ SERVE_SETTINGS = {
     # A node whose processes are gone fails five checks in 2.5 s and not in 15. Until then Ray may
     # place on it what is to replace its replicas.
     "RAY_health_check_period_ms": "500",
-    # What clients may not tell Serve itself; see there.
+    # What clients may not tell Serve itself, and what is refused before it; see there.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers:middlewares",
     # A request's line is in the log when it is answered, and not a thousand requests later.
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",

@@ -11,12 +11,19 @@ import pytest
 
 from cifar_model.errors import InputError
 from serve_app.__main__ import check_port_is_free, main, share_of_gpus
-from serve_app.app import build, read_arguments
+from serve_app.admission import LEAST
+from serve_app.app import DEPLOYMENTS, build, deployment_options, read_arguments
 from serve_app.ours import check_kept
 from serve_app.room import check_room, say_what_is_awaited
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values())
+def test_a_replica_that_refuses_is_given_company(deployment):
+    scaling = deployment_options(deployment)["autoscaling_config"]
+    assert scaling["target_ongoing_requests"] < LEAST, "Serve counts only those that are inside"
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_busy_server_is_asked_again_when_it_says(run_server, digits_model, fol
     api = build_api(InProcess({"digits": Predictor.load(digits_model)}))
     busy = Admission(api, Occupancy(0))
     with run_server(busy) as address:
-        threading.Timer(1.5, lambda: setattr(busy, "limit", 256)).start()
+        threading.Timer(1.5, lambda: setattr(busy.occupancy, "limit", 256)).start()
         started = time.monotonic()
         status, lines, _ = run(capsys, folder, "--url", address)
         assert (status, len(lines)) == (0, 12)

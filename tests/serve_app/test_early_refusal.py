@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 from serve_app import early_refusal
 from serve_app.admission import Occupancy
 from serve_app.early_refusal import EarlyRefusal, refuse_early
+from serve_app.serve_headers import middlewares
 
 CLIENT = TestClient(EarlyRefusal(PlainTextResponse("Serve")))
 
@@ -33,3 +34,7 @@ def test_one_too_many_is_refused_in_the_words_and_headers_of_the_application():
         assert answer.json()["error"]["code"] == "overloaded"
     assert CLIENT.post("/v2/models/a/infer").json()["code"] == "overloaded"
     assert CLIENT.get("/healthz").text == "Serve"
+
+
+def test_serve_is_given_it():
+    assert EarlyRefusal in [middleware.cls for middleware in middlewares()]

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from operator import attrgetter
 from pathlib import Path
 
 from cifar_model.dataset import TrainingData, limit_train, split_for_training
@@ -148,11 +147,8 @@ def summarise(turns: dict[str, list[Turn]], peak: float) -> dict[str, float]:
     def median(key: str, of: Callable[[Turn], float]) -> float:
         return statistics.median(of(turn) for turn in turns[key])
 
-    def added(on_ray: str, alone: str) -> float:
-        return median(on_ray, epoch_seconds) / median(alone, epoch_seconds) - 1
-
-    epoch_seconds = attrgetter("epoch_seconds")
     figures = {key: median(key, lambda turn: turn.images_per_second) for key in turns}
+    epoch_s = {key: median(key, lambda turn: turn.epoch_seconds) for key in turns}
     ours = figures["ours_img_s"]
     if two := figures.get("ours_two_workers_img_s"):
         figures["two_workers_over_one"] = two / ours
@@ -161,8 +157,8 @@ def summarise(turns: dict[str, list[Turn]], peak: float) -> dict[str, float]:
         "ours_over_seed_way": ours / figures["seed_way_img_s"],
         "matmul_peak_gflops": peak,
         "share_of_peak": ours * FLOPS_PER_IMAGE / 1e9 / peak,
-        "ray_epoch_overhead": added("ray_seed_way_img_s", "seed_way_img_s"),
-        "ray_epoch_overhead_on_ours": added("ours_img_s", "ours_without_ray_img_s"),
+        "ray_epoch_overhead": epoch_s["ray_seed_way_img_s"] / epoch_s["seed_way_img_s"] - 1,
+        "ray_epoch_overhead_on_ours": epoch_s["ours_img_s"] / epoch_s["ours_without_ray_img_s"] - 1,
         "ray_startup_s": median("ours_img_s", lambda turn: turn.startup_seconds)
         - median("ours_without_ray_img_s", lambda turn: turn.startup_seconds),
     }

@@ -14,6 +14,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from cifar_model.history import read_history
+from cifar_model.predictor import Predictor
+from cifar_model.sources import load_digits
 from tests.faults.processes import descendants, kill
 
 ROOT = Path(__file__).parents[3]
@@ -143,6 +145,17 @@ def difference(run, reference):
     assert mine.keys() == other.keys()
     apart = (np.abs(mine[key].astype(float) - other[key].astype(float)).max() for key in mine)
     return Difference(loss, accuracy, float(max(apart)))
+
+
+def classed_alike(run, reference):
+    """The share of all 1,797 digits that the models of two ended runs put into the same class."""
+    digits = load_digits(16)
+    images = np.concatenate([digits.train.images, digits.test.images])
+    mine, other = (
+        Predictor.load(folder / "model", engine="torch").engine(images).logits_BK.argmax(axis=1)
+        for folder in (run, reference)
+    )
+    return float((mine == other).mean())
 
 
 def report(case, **figures):

@@ -11,6 +11,7 @@ from tests.faults.training.fault_commands import (
     DATA,
     SAME,
     TWO_WORKERS,
+    classed_alike,
     difference,
     epochs_in,
     report,
@@ -69,12 +70,15 @@ def test_an_elastic_run_that_loses_a_worker_and_gets_it_back_ends_alike(start, n
     waited = time.monotonic() - back
     command.end()
     found = difference(run, tmp_path / "alone")
+    alike = classed_alike(run, tmp_path / "alone")
     sizes = re.findall(r"(\d) worker\(s\), 32", command.text())
     repeated = [d - s for d, s in zip(done, command.starts()[1:], strict=True)]
     report("elastic: worker lost and back", workers=" then ".join(sizes), difference=found,
-           epochs_repeated=repeated, seconds_until_it_went_on=f"{went_on:.1f}",
+           digits_classed_alike=f"{alike:.2%}", epochs_repeated=repeated,
+           seconds_until_it_went_on=f"{went_on:.1f}",
            seconds_until_taken_up=f"{waited:.1f}")  # fmt: skip
     assert sizes == ["2", "1", "2"]
     assert max(repeated) <= 1
     # Rounding, which differs with the number of workers, grows over thirty epochs.
-    assert found.loss < 0.02 and found.accuracy <= 2.5 / 30, "images on the edge of two classes"
+    assert found.loss < 0.02
+    assert alike >= 0.99

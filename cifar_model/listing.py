@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from cifar_model.dataset import ImageDataset, LabelledImages, check_labels
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture, fit_to_square, rgb_on_white
+from cifar_model.orientation import orientation, upright
 from cifar_model.room_for_images import check_room
 
 Decode = Callable[[bytes], Picture]
@@ -131,15 +132,17 @@ def picture_decoder(image_size: int) -> Decode:
     These are the user's own training files, so any format that Pillow reads is welcome; what
     strangers upload goes through `serve_app.images` instead.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     # A camera's 100 megapixels are no bomb. What Pillow refuses as one, from 179 on, stays refused.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
     def decode(data: bytes) -> Picture:
         with Image.open(BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image)
-            return fit_to_square(rgb_on_white(upright), image_size)
+            picture = rgb_on_white(image)
+            # Of a PNG it may come after the pixels.
+            turned = orientation(image.info.get("exif", b""))
+        return fit_to_square(upright(picture, turned), image_size)
 
     return decode
 
@@ -151,6 +154,10 @@ def read_encoded(chunk: Chunk, rows: NDArray[np.int64]) -> list[bytes]:
     from cifar_model.parquet_files import read_row_group
 
     pictures = read_row_group(chunk.path, chunk.row_group)
+    if empty := [int(row) for row in rows if pictures[row] is None]:
+        raise InputError(
+            f"{chunk.name(empty[0])} holds no picture; expected its bytes, not only its path"
+        )
     return [pictures[row] for row in rows]
 
 

@@ -43,8 +43,8 @@ def holds_parquet(root: Path) -> bool:
     return next(root.rglob("train-*.parquet"), None) is not None
 
 
-def read_row_group(path: str, row_group: int) -> list[bytes]:
-    """The encoded pictures of a row group, in its order."""
+def read_row_group(path: str, row_group: int) -> list[bytes | None]:
+    """The encoded pictures of a row group, in its order; None where a row has no bytes."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

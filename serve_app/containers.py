@@ -85,28 +85,6 @@ def webp_canvas(data: bytes) -> int:
     return width * height
 
 
-def orientation(exif: bytes) -> int:
-    """EXIF's orientation, 1 to 8; 1, upright, where there is none or it can't be read."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    try:
-        (first,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, first)
-        for position in range(first + 2, first + 2 + 12 * count, 12):
-            tag, kind, values = struct.unpack_from(f"{order}HHI", exif, position)
-            if tag == 0x0112:
-                value_format = {3: "H", 4: "I"}.get(kind)
-                if value_format is None or values != 1:
-                    return 1
-                (value,) = struct.unpack_from(order + value_format, exif, position + 8)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass  # cut short: a picture without an orientation
-    return 1
-
-
 def _webp(data: bytes) -> Drawing:
     lossless = b"VP8L" in data or b"ALPH" in data
     if data[12:16] == b"VP8X" and data[20:21] and data[20] & _ANIMATED:

@@ -15,7 +15,8 @@ from PIL import Image
 from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
 from cifar_model.framing import Picture, rgb_on_white
-from serve_app.containers import damaged, orientation, take_apart, webp_canvas
+from cifar_model.orientation import orientation, upright
+from serve_app.containers import damaged, take_apart, webp_canvas
 from serve_app.problems import Problem
 
 MAX_BYTES = 10 * 2**20
@@ -51,7 +52,7 @@ class Opened:
         with self.image as image:
             try:
                 image.load()
-                return _upright(_to_rgb(image), orientation(self.exif))
+                return upright(_to_rgb(image), orientation(self.exif))
             except Exception as error:
                 raise damaged(str(error) or type(error).__name__) from error
 
@@ -120,16 +121,3 @@ def _to_rgb(image: Image.Image) -> Picture:
         tile = image if whole else image.crop((left, top, right, bottom))
         picture[top:bottom, left:right] = rgb_on_white(tile)
     return picture
-
-
-def _upright(picture: Picture, turned: int) -> Picture:
-    """The picture as it is meant to be seen, from EXIF's number (1 to 8) for how it is stored."""
-    if turned == 1:
-        return picture
-    if turned >= 5:
-        picture = picture.swapaxes(0, 1)
-    if turned in (2, 3, 6, 7):
-        picture = picture[:, ::-1]
-    if turned in (3, 4, 7, 8):
-        picture = picture[::-1]
-    return np.ascontiguousarray(picture)

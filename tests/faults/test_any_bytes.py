@@ -15,7 +15,8 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from serve_app.containers import orientation, take_apart
+from cifar_model.orientation import orientation
+from serve_app.containers import take_apart
 from serve_app.decoding import Framed
 from serve_app.images import decode_image
 from serve_app.problems import Problem

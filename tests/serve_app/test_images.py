@@ -148,3 +148,20 @@ def test_a_picture_is_trained_on_as_it_is_served(name):
     data = cases()[name].data
     served = fit_to_square(decode_image(data), 16)
     np.testing.assert_array_equal(picture_decoder(16)(data), served)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {"xmp": XMP}),
+        ("WEBP", {"xmp": XMP, "lossless": True}),
+        ("WEBP", {"exif": b"no EXIF at all", "lossless": True}),
+    ],
+)
+def test_what_serving_does_not_turn_by_training_does_not_either(kind, options):
+    data = encoded(SMOOTH, kind, **options)
+    turned = picture_decoder(16)(data)
+    np.testing.assert_array_equal(turned, fit_to_square(decode_image(data), 16))

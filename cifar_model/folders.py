@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -122,7 +123,18 @@ def _list_class_folders(root: Path, class_names: tuple[str, ...]) -> Listing:
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
     """Pictures below a folder, less what programs hide there: thumbnails, a Mac's `._1.jpg`."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden:
-            yield path
+    seen = {folder.resolve()}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        below = [name for name in folders if not _hidden(name)]
+        # Links may lead in a circle.
+        real = {name: Path(place, name).resolve() for name in below}
+        folders[:] = [name for name in below if real[name] not in seen]
+        seen.update(real.values())
+        for name in files:
+            path = Path(place, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(name):
+                yield path
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "@eaDir"))  # the latter a Synology NAS's

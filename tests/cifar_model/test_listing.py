@@ -63,10 +63,26 @@ def test_a_link_to_nothing_is_named(picture_folder):
         list_source(f"folder:{picture_folder}")
 
 
+def test_a_linked_subfolder_counts_and_a_link_in_a_circle_does_not(picture_folder, tmp_path):
+    more = tmp_path / "elsewhere" / "deeper"
+    shutil.copytree(picture_folder / "red", more)
+    (more / "round").symlink_to(tmp_path / "elsewhere")
+    before = list_source(f"folder:{picture_folder}")
+    (picture_folder / "red" / "more").symlink_to(tmp_path / "elsewhere")
+    (picture_folder / "red" / "up").symlink_to(picture_folder / "red")
+    after = list_source(f"folder:{picture_folder}")
+    count = {len(listed.train) + len(listed.test) for listed in (before, after)}
+    assert count == {24, 36}
+
+
 def test_what_is_hidden_below_a_class_folder_is_no_picture_of_it(picture_folder):
     before = list_source(f"folder:{picture_folder}")
     picture = (picture_folder / "red" / "0.png").read_bytes()
-    for hidden in (".ipynb_checkpoints/0-checkpoint.png", "more/.thumbnails/0.png", "._0.png"):
+    (picture_folder / "red" / "album.png").mkdir()
+    for hidden in (
+        ".ipynb_checkpoints/0-checkpoint.png", "more/.thumbnails/0.png", "._0.png",
+        "@eaDir/0.png/thumb.png",
+    ):  # fmt: skip
         path = picture_folder / "red" / hidden
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)
@@ -183,6 +199,16 @@ def test_parquet_labels_that_leave_numbers_out_and_have_no_names_are_refused(
     ) as error:
         list_source(f"parquet:{picture_parquet}")
     assert len(str(error.value)) < 400
+
+
+def test_a_parquet_row_that_has_only_a_path_is_named(picture_parquet):
+    file = picture_parquet / "test-0-of-1.parquet"
+    table = pq.read_table(file)
+    cells = table["image"].to_pylist()
+    cells[3] = {"bytes": None, "path": "3.png"}
+    pq.write_table(table.set_column(0, "image", pa.array(cells)), file, row_group_size=7)
+    with pytest.raises(InputError, match=r"row 3 of row group 0 in .* holds no picture"):
+        load_source(f"parquet:{picture_parquet}", image_size=16)
 
 
 def test_parquet_of_another_layout_is_refused(tmp_path):

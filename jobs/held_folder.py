@@ -17,10 +17,11 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, *, below: bool = False) -> Iterator[None]:
     """Keep other commands from this folder; InputError if one is at work on it.
 
     Removes what a killed one has left half-written.
+    below: the folders in it belong to this command too; else others may be writing there.
     The hold ends with the process, however that ends. It reaches as far as file locks do.
     """
     path = folder / HELD
@@ -34,7 +35,7 @@ def held(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-        clear_asides(folder)
+        clear_asides(folder, "**/.*" if below else ".*")
         try:
             yield
         finally:

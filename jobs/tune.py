@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from cifar_model.batch_plan import check_share
-from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.dataset import split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
-from cifar_model.sources import IMAGE_SIDE, SOURCES, load_source
+from cifar_model.sources import IMAGE_SIDE, SOURCES, load_to_split
 from jobs import lr_find
 from jobs.connection import connected, is_local
 from jobs.held_folder import held
@@ -115,10 +115,9 @@ def run(options: argparse.Namespace) -> Path:
     others = [parse_dimension(text) for text in search.dimensions]
     check_dimensions(search.recipe, others)
     stages.say(f"Reading {search.data}")
-    whole = search.train_limit is None
-    dataset = load_source(search.data, image_size=search.image_size, to_split=whole)
-    if search.train_limit is not None:
-        dataset = limit_train(dataset, search.train_limit, seed=search.seed)
+    dataset = load_to_split(
+        search.data, search.train_limit, seed=search.seed, image_size=search.image_size
+    )
     fingerprint = dataset.fingerprint()
     if search.fingerprint:
         check_data("search", search.data, fingerprint, search.fingerprint)
@@ -135,7 +134,7 @@ def run(options: argparse.Namespace) -> Path:
         os.environ.setdefault(name, value)
     go_on = ["--resume", "--storage", folder.parent, "--name", folder.name]
     go_on += layout_words(options, "workers", "cpus_per_worker", "gpus_per_worker")
-    with interruptible("jobs.tune", *go_on), held(folder):
+    with interruptible("jobs.tune", *go_on), held(folder, below=True):
         check_unfinished(folder)  # another command may have ended it while the data were read
         with connected(stages, worker_output=False) as cluster:
             import ray

@@ -17,7 +17,7 @@ from cifar_model.files import clear_asides_of
 from cifar_model.given_path import given_path
 from cifar_model.history import HISTORY, METRICS, mend_history
 from cifar_model.run_plan import RunPlan
-from jobs.run_folder import MODEL
+from jobs.run_folder import MODEL, check_name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,6 +41,8 @@ def shrink(model: Path, out: Path, name: str | None = None, note: str | None = N
     """Write a copy of a model folder in half precision; returns it."""
     from cifar_model.model_folder import export_model, load_model
 
+    if name is not None:
+        check_name(name)
     clear_asides_of(out)
     if out.exists():
         raise InputError(f"{out} exists; choose another --out")

@@ -24,7 +24,7 @@ from typing import Any
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
 from cifar_model.field_types import check_types
-from cifar_model.files import clear_asides_of, write_whole
+from cifar_model.files import clear_asides_of, write_json
 from cifar_model.given_path import given_path
 from cifar_model.history import STARTUP
 from cifar_model.model_config import CONFIG
@@ -49,9 +49,14 @@ class RunRequest:
     recipe: Recipe
     seed: int
     precision: Precision
-    in_process: bool  # --workers 0
+    workers: int | None  # None: no number was asked for
     sync_norms: bool = False
     stream: bool = False  # the same images, but the fingerprint is of their files
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it trains without Ray."""
+        return self.workers == 0
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, less the data's fingerprint."""
@@ -63,15 +68,20 @@ def run_folder(storage: str, name: str) -> Path:
 
     Of a URI it is where this machine works on its copy of the run.
     """
+    check_name(name)
+    if storage_uri.is_uri(storage):
+        return storage_uri.working_copy(storage_uri.join(storage, name))
+    # Workers run in folders of their own, so a relative path would mean another place there.
+    return given_path(storage) / name
+
+
+def check_name(name: str) -> None:
+    """InputError for a name that can't be a folder's, or stand in an address."""
     if not _NAME.fullmatch(name):
         raise InputError(
             f"--name {name!r}: expected up to 100 letters, digits, '.', '_' or '-', "
             "the first a letter or digit"
         )
-    if storage_uri.is_uri(storage):
-        return storage_uri.working_copy(storage_uri.join(storage, name))
-    # Workers run in folders of their own, so a relative path would mean another place there.
-    return given_path(storage) / name
 
 
 def has_ended(folder: Path) -> bool:
@@ -101,8 +111,7 @@ def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_free(folder, "a run")
-        text = json.dumps({**request.to_json(), "fingerprint": fingerprint}, indent=2) + "\n"
-        write_whole(folder / RUN, text.encode())
+        write_json(folder / RUN, {**request.to_json(), "fingerprint": fingerprint})
     except OSError as error:
         raise InputError(f"--storage: can't write to {folder}: {error}") from error
 

@@ -22,7 +22,7 @@ from cifar_model.errors import InputError, one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, check_seed, validation_batch
-from cifar_model.sources import IMAGE_SIDE, SOURCES, list_source, load_source
+from cifar_model.sources import IMAGE_SIDE, SOURCES, list_source, load_to_split
 from jobs import run_folder as runs
 from jobs import storage
 from jobs.connection import connected
@@ -132,15 +132,9 @@ def train(options: argparse.Namespace) -> Path | str:
 
 def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     stages = Stages(time.time())
-    layout = WorkerLayout(
-        DEFAULT_WORKERS if options.workers is None else options.workers,
-        options.cpus_per_worker,
-        options.gpus_per_worker,
-        options.min_workers,
-        workers_given=options.workers is not None,
-    )
-    layout.check()
     request, folder, begun_on = _settle(options)
+    layout = _layout(options, request.workers if options.workers is None else options.workers)
+    layout.check()
     uri = storage.join(options.storage, folder.name) if storage.is_uri(options.storage) else None
     stages.say(f"Reading {request.data}")
     dataset = _read(request)
@@ -175,7 +169,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
     if options.compile:
         go_on += ["--compile"]
-    alone = held(folder) if uri is None else nullcontext()
+    alone = held(folder, below=True) if uri is None else nullcontext()
     with interruptible("jobs.train", *go_on), alone:
         if uri is None:  # another command may have ended it while the data were read
             runs.check_unfinished(folder)
@@ -219,17 +213,24 @@ def _export(
     return storage.join(uri, runs.MODEL)
 
 
+def _layout(options: argparse.Namespace, workers: int | None) -> WorkerLayout:
+    """The workers and what each gets; None: nobody asked for a number of them."""
+    return WorkerLayout(
+        DEFAULT_WORKERS if workers is None else workers,
+        options.cpus_per_worker,
+        options.gpus_per_worker,
+        options.min_workers,
+        workers_given=workers is not None,
+    )
+
+
 def _read(request: RunRequest) -> ImageDataset | ListedDataset:
     """The data set, its training images limited as asked for."""
-    dataset: ImageDataset | ListedDataset
-    if request.stream:
-        dataset = list_source(request.data, image_size=request.image_size)
-    else:
-        whole = request.train_limit is None
-        dataset = load_source(request.data, image_size=request.image_size, to_split=whole)
-    if request.train_limit is None:
-        return dataset
-    return limit_train(dataset, request.train_limit, seed=request.seed)
+    data, limit, size, seed = request.data, request.train_limit, request.image_size, request.seed
+    if not request.stream:
+        return load_to_split(data, limit, seed=seed, image_size=size)
+    listed = list_source(data, image_size=size)
+    return listed if limit is None else limit_train(listed, limit, seed=seed)
 
 
 def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
@@ -258,7 +259,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
             given["batch_size"] = options.batch_size
         own = {**request.recipe.to_json(), **vars(request)}
         check_same("run", own, given)
-        if request.in_process != in_process:
+        if options.workers is not None and request.in_process != in_process:
             wanted = "--workers 0" if request.in_process else "--workers 1 or more"
             raise InputError(f"--resume: the run was begun with {wanted}; resume it so")
         return request, folder, fingerprint
@@ -278,7 +279,7 @@ def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
         recipe=recipe,
         seed=given.get("seed", 0),
         precision=given.get("precision", "auto"),
-        in_process=in_process,
+        workers=options.workers,
         sync_norms=options.sync_norms,
         stream=options.stream,
     )

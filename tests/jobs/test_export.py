@@ -33,6 +33,14 @@ def test_nothing_is_overwritten(digits_model, tmp_path, capsys):
     assert stop.value.code == 2 and "choose another --out" in capsys.readouterr().err
 
 
+def test_a_name_that_no_address_can_have_is_refused(digits_model, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        what = ["--model", str(digits_model), "--out", str(tmp_path / "out")]
+        export.main([*what, "--name", "org/pets"])
+    assert "--name 'org/pets': expected up to 100 letters" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_a_killed_one_left_is_cleared_away(digits_model, tmp_path):
     left = tmp_path / ".small.aside-0a1b2c3d"
     other = tmp_path / ".smaller.aside-0a1b2c3d"

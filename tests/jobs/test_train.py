@@ -159,8 +159,9 @@ def test_a_run_that_was_killed_or_interrupted_goes_on_from_its_last_checkpoint(
     assert 2 <= len(before) < 4
 
     assert "add --resume" in refusal(capsys, *what)
-    resumed = command(*what, "--resume")
+    resumed = command("--resume", "--storage", tmp_path, "--name", "k")
     assert resumed.returncode == 0, resumed.stderr
+    assert f"{workers or 1} worker(s)" in resumed.stdout
     assert resumed.stdout.splitlines()[-1] == str(tmp_path / "k" / "model")
     after = read_history(history)
     assert [record.epoch for record in after] == [0, 1, 2, 3]
@@ -205,14 +206,14 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
         recipe=train.load_recipe("digits"),
         seed=0,
         precision="auto",
-        in_process=True,
+        workers=0,
     )
     begin(folder, request, "0" * 64)
     base = ["--storage", tmp_path, "--name", "begun", "--resume", "--workers", "0"]
     assert "has epochs 6, not 7" in refusal(capsys, *base, "--epochs", "7")
     assert "has data digits, not cifar10" in refusal(capsys, *base, "--data", "cifar10")
     assert "has recipe digits, not seed" in refusal(capsys, *base, "--recipe", "seed")
-    assert "resume it so" in refusal(capsys, *base[:-2])
+    assert "resume it so" in refusal(capsys, *base[:-1], "1")
     assert "is not what the run was begun on" in refusal(capsys, *base)
 
 
@@ -267,7 +268,7 @@ def test_a_run_that_has_lost_its_record_is_exported_with_what_is_left(tmp_path, 
     ],
 )
 def test_a_damaged_record_of_what_was_asked_for_is_one_line(tmp_path, capsys, written, words):
-    request = runs.RunRequest("digits", 16, None, load_recipe("digits"), 0, "auto", True)
+    request = runs.RunRequest("digits", 16, None, load_recipe("digits"), 0, "auto", 0)
     runs.begin(tmp_path / "run", request, "0" * 64)
     path = tmp_path / "run" / "run.json"
     if isinstance(written, dict):

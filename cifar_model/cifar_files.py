@@ -39,7 +39,10 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 def find_batches(root: Path) -> Path | None:
     """The python batches at `root`: their folder, a parent of it, or their tar.gz; else None."""
     if root.is_file():
-        return root if tarfile.is_tarfile(root) else None
+        try:
+            return root if tarfile.is_tarfile(root) else None
+        except (EOFError, zlib.error) as error:
+            raise InputError(f"cifar10: {root} is damaged or truncated: {error}") from error
     for folder in (root, root / BATCHES_FOLDER):
         if (folder / "batches.meta").is_file() or (folder / TRAIN_BATCHES[0]).is_file():
             return folder

@@ -20,7 +20,7 @@ from cifar_model.model_config import ModelConfig
 # and not as exact. torch: PyTorch as it is, in float32, on either.
 EngineName = Literal["auto", "gpu", "openvino", "int8", "torch"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-Framed = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
+Squares = Sequence[Picture] | NDArray[np.uint8]  # B pictures (S, S, 3)
 
 
 class Forward(NamedTuple):

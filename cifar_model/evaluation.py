@@ -10,7 +10,6 @@ training_curves.png  confusion_matrix.png  misclassified.png
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from cifar_model import plots
 from cifar_model.dataset import LabelledImages
-from cifar_model.files import new_folder
+from cifar_model.files import new_folder, write_json
 from cifar_model.history import EpochRecord
 from cifar_model.predictor import Predictor, softmax
 from cifar_model.report_folder import MISTAKES_FILE, REPORT_FILE
@@ -178,8 +177,7 @@ def write_report(
         f"{i},{true},{guess},{p:.6f},{q:.6f}" for i, true, guess, p, q in rows
     ]
     with new_folder(folder, replace=replace) as aside:
-        report = json.dumps({**about, **evaluation.to_json()}, indent=2)
-        (aside / REPORT_FILE).write_text(report + "\n", encoding="utf-8")
+        write_json(aside / REPORT_FILE, {**about, **evaluation.to_json()})
         (aside / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         np.savez_compressed(
             aside / MISTAKES_FILE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,11 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     except BaseException:
         Path(aside).unlink(missing_ok=True)  # an interruption may come when it has been renamed
         raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """`write_whole` of a value as indented JSON."""
+    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 @contextmanager

@@ -11,13 +11,12 @@ Loading reads safetensors and JSON and never unpickles.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_model.files import new_folder, write_whole
+from cifar_model.files import new_folder, write_json, write_whole
 from cifar_model.history import HISTORY
 from cifar_model.model_card import model_card
 from cifar_model.model_config import CONFIG, ModelConfig, read_config
@@ -88,5 +87,4 @@ def load_model(folder: Path) -> tuple[ResNet9, ModelConfig]:
 def _write_texts(folder: Path, config: ModelConfig) -> None:
     # The config comes last: it says that all is there.
     write_whole(folder / CARD, model_card(config.to_json()).encode())
-    text = json.dumps(config.to_json(), indent=2) + "\n"
-    write_whole(folder / CONFIG, text.encode())
+    write_json(folder / CONFIG, config.to_json())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DPI = 120
 GRID_COLUMNS, GRID_ROWS = 6, 4
 MOST_INCHES = 20.0  # of a figure whose content grows with the data
+LONGEST_LABEL = 30  # characters
 READABLE_CLASSES = 60  # that have room for their names and counts in it
 TRAIN_COLOUR, VAL_COLOUR = "#1f6fb4", "#d9661f"
 
@@ -57,7 +58,7 @@ def _write_counts(
     axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], class_names: Sequence[str]
 ) -> None:
     ticks = range(len(class_names))
-    names = [_plain(name) for name in class_names]
+    names = [_class_label(name) for name in class_names]
     axes.set_xticks(ticks, names, rotation=45, ha="right")
     axes.set_yticks(ticks, names)
     for row in ticks:
@@ -84,8 +85,8 @@ def misclassified_grid(
         if position < shown:
             axes.imshow(images[position], interpolation="nearest")
             axes.set_title(
-                f"{_plain(predicted_names[position])} {confidence[position]:.0%}\n"
-                f"is {_plain(true_names[position])}",
+                f"{_class_label(predicted_names[position])} {confidence[position]:.0%}\n"
+                f"is {_class_label(true_names[position])}",
                 fontsize=9,
             )
     title = f"{shown} of {len(images)} misclassified images, the most confident first"
@@ -201,8 +202,11 @@ def _heights(column: Sequence[Any]) -> list[float]:
     return [0.5] * len(numbers) if span == 0 else list((numbers - numbers.min()) / span)
 
 
-def _plain(name: str) -> str:
-    """A name as it is: Matplotlib takes what is between two dollars for a formula."""
+def _class_label(name: str) -> str:
+    """A class's name, without its middle if it is long."""
+    if len(name) > LONGEST_LABEL:
+        name = f"{name[: LONGEST_LABEL - 11]}…{name[-10:]}"
+    # Matplotlib takes what is between two dollars for a formula.
     return name.replace("$", r"\$")
 
 

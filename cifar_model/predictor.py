@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_model.class_map import grad_cam_from_class_map
-from cifar_model.engine import Engine, EngineName, Forward, Framed, load_engine
+from cifar_model.engine import Engine, EngineName, Forward, Squares, load_engine
 from cifar_model.errors import InputError
 from cifar_model.framing import Picture
 from cifar_model.layers import DEFAULT_LAYER, DEFAULT_METHOD
@@ -64,16 +64,16 @@ class Predictor:
         """The K classes in the order of the probabilities."""
         return self.config.class_names
 
-    def forward(self, framed: Framed) -> Forward:
+    def forward(self, framed: Squares) -> Forward:
         """Logits (B, K) and class maps (B, K, h, w) of framed pictures (B, S, S, 3)."""
         # PyTorch warns of an array that it could not write to, such as one from Ray's object store.
         return self.engine(np.require(framed, requirements=("C", "W")))
 
-    def logits(self, framed: Framed) -> NDArray[np.float32]:
+    def logits(self, framed: Squares) -> NDArray[np.float32]:
         """Logits (B, K) of framed pictures (B, S, S, 3)."""
         return self.forward(framed).logits_BK
 
-    def probabilities(self, framed: Framed) -> NDArray[np.float32]:
+    def probabilities(self, framed: Squares) -> NDArray[np.float32]:
         """Softmax probabilities (B, K) of framed pictures (B, S, S, 3)."""
         return softmax(self.logits(framed))
 

@@ -106,7 +106,7 @@ class Recipe:
     @property
     def small_epochs(self) -> int:
         """How many epochs, from the first on, see images at `low_resolution`."""
-        return int(self.low_resolution_share * self.epochs)
+        return int(self.low_resolution_share * self.epochs + 1e-9)  # 0.7 of 90 are 63
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON-ready values; `from_json` gives an equal one back."""

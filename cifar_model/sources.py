@@ -24,6 +24,7 @@ from cifar_model.dataset import (
     LabelledImages,
     TestSet,
     check_dataset,
+    limit_train,
     stratified_split,
 )
 from cifar_model.errors import InputError
@@ -60,6 +61,15 @@ def load_source(spec: str, *, image_size: int = 32, to_split: bool = False) -> I
         hint = f"; did you mean folder:{spec}?" if spec and given_path(spec).is_dir() else ""
         raise InputError(f"--data {spec!r}: expected {SOURCES}{hint}")
     return check_dataset(dataset)
+
+
+def load_to_split(spec: str, limit: int | None, *, seed: int, image_size: int = 32) -> ImageDataset:
+    """`load_source` for `dataset.split_for_training`, with `limit` training images if given.
+
+    seed: of the draw that limits them.
+    """
+    dataset = load_source(spec, image_size=image_size, to_split=limit is None)
+    return dataset if limit is None else limit_train(dataset, limit, seed=seed)
 
 
 def list_source(spec: str, *, image_size: int = 32) -> ListedDataset:

@@ -12,14 +12,13 @@ busy machine still spoils the shares.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cifar_model.cores import usable_cores
 from cifar_model.errors import InputError, one_line_errors
-from cifar_model.files import write_whole
+from cifar_model.files import write_json
 from cifar_model.given_path import given_path
 from cifar_model.sources import IMAGE_SIDE, SOURCES
 
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = {"train": _train, "serve": _serve, "engines": _engines, "stream": _stream}
         figures = bench[options.what](options)
         if options.json:
-            write_whole(given_path(options.json), (json.dumps(figures, indent=2) + "\n").encode())
+            write_json(given_path(options.json), figures)
 
 
 def _add_of_a_model(parser: argparse.ArgumentParser, *, rounds: int, seconds: int) -> None:

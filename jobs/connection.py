@@ -12,6 +12,7 @@ from typing import Any
 
 from cifar_model.cores import usable_cores
 from cifar_model.errors import InputError
+from jobs.free_port import free_port
 from jobs.interruption import handlers_kept
 from jobs.stages import Stages
 
@@ -93,10 +94,7 @@ def start_local_ray(**options: Any) -> Any:
     """
     import ray
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    before = os.environ.get(API_SERVER)
+    port, before = free_port(), os.environ.get(API_SERVER)
     os.environ[API_SERVER] = f"http://127.0.0.1:{port}"  # inherited by all that Ray starts
     try:
         return ray.init(

@@ -6,7 +6,6 @@ python -m jobs.lr_find --data digits --recipe digits --out lr
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,13 +14,13 @@ from typing import Any
 
 from cifar_model.batch_plan import check_share
 from cifar_model.cores import usable_cores
-from cifar_model.dataset import TrainingData, limit_train, split_for_training
+from cifar_model.dataset import TrainingData, split_for_training
 from cifar_model.errors import InputError, one_line_errors
-from cifar_model.files import scratch_folder, write_whole
+from cifar_model.files import scratch_folder, write_json
 from cifar_model.given_path import given_path
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, recipe_for
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep, check_seed
-from cifar_model.sources import IMAGE_SIDE, SOURCES, load_source
+from cifar_model.sources import IMAGE_SIDE, SOURCES, load_to_split
 from jobs.held_folder import held
 from jobs.interruption import interruptible
 from jobs.ray_training import (
@@ -81,10 +80,9 @@ def run(options: argparse.Namespace) -> Path:
     check_seed(options.seed)
     recipe = recipe_for(options.data, options.recipe)
     stages.say(f"Reading {options.data}")
-    whole = options.train_limit is None
-    dataset = load_source(options.data, image_size=options.image_size, to_split=whole)
-    if options.train_limit is not None:
-        dataset = limit_train(dataset, options.train_limit, seed=options.seed)
+    dataset = load_to_split(
+        options.data, options.train_limit, seed=options.seed, image_size=options.image_size
+    )
     plan = RunPlan(recipe, len(dataset.class_names), options.seed, options.precision)
     data = split_for_training(dataset)
     del dataset  # its images have been copied
@@ -197,7 +195,7 @@ def write(out: Path, found: dict[str, Any]) -> None:
             np.array([point["smoothed_loss"] for point in points]),
             found["suggestion"],
         )
-    write_whole(out / RESULT, (json.dumps(found, indent=2) + "\n").encode())
+    write_json(out / RESULT, found)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cifar_model.cores import usable_cores
+from jobs.free_port import free_port
 from jobs.load import wrk
-from jobs.load.server import Server, free_port, serving
+from jobs.load.server import Server, serving
 from jobs.load.target import Bodies, Target
 
 OURS, EAGER, PREPARED, LITSERVE, NO_OP = "ours", "eager", "prepared", "litserve", "no-op"

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import InputError
-from cifar_model.files import new_folder
+from cifar_model.files import new_folder, write_json
 from cifar_model.history import EpochRecord
 from cifar_model.recipe import Recipe
 from jobs.search_space import LR, recipe_of
@@ -117,9 +116,8 @@ def write_winner(
             for status in ("ended", "stopped early", "failed")
         },
     }
-    (folder / "best.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    recipe = json.dumps(winner.to_json(), indent=2) + "\n"
-    (folder / "recipe.json").write_text(recipe, encoding="utf-8")
+    write_json(folder / "best.json", summary)
+    write_json(folder / "recipe.json", winner.to_json())
 
 
 def draw(folder: Path, best: Trial, trials: Sequence[Trial], middle_lr: float | None) -> None:

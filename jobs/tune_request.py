@@ -11,7 +11,7 @@ from typing import Any
 
 from cifar_model.errors import InputError
 from cifar_model.field_types import check_types
-from cifar_model.files import write_whole
+from cifar_model.files import write_json
 from cifar_model.given_path import given_path
 from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
@@ -149,7 +149,7 @@ def begin(folder: Path, search: Search) -> None:
 
 def write_request(folder: Path, search: Search) -> None:
     """Write tune.json."""
-    write_whole(folder / REQUEST, (json.dumps(asdict(search), indent=2) + "\n").encode())
+    write_json(folder / REQUEST, asdict(search))
 
 
 def check_unfinished(folder: Path) -> None:

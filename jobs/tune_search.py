@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_model.errors import InputError
 from jobs.ray_training import MAX_FAILURES, failure_reason
@@ -15,6 +15,9 @@ from jobs.search_space import Dimension, centre
 from jobs.tune_report import Trial
 from jobs.tune_request import Search
 from jobs.tune_trial import TrialPlan, epochs_of, forget_failures, run_trial
+
+if TYPE_CHECKING:
+    from ray.tune import Tuner
 
 EXPERIMENT = "tune"  # Tune's own folder, in the search's
 
@@ -31,11 +34,8 @@ def search_on_tune(
     import optuna
     from ray import tune
     from ray.tune.error import TuneError
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
 
-    from jobs.trial_table import TrialTable
-    from jobs.tune_record import KeepRecord, put_back
+    from jobs.tune_record import put_back
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Tune counts the reports of a trial from 1 again when it goes on after a kill.
@@ -45,7 +45,6 @@ def search_on_tune(
     trainable = tune.with_resources(
         tune.with_parameters(run_trial, plan=plan, data=[data]), {"CPU": 0, "memory": 1 << 20}
     )
-    epochs = search.recipe.epochs
     experiment = folder / EXPERIMENT
     if put_back(experiment):
         forget_failures(plan.folder)
@@ -53,31 +52,7 @@ def search_on_tune(
         logging.getLogger("ray.tune.search.optuna").setLevel(logging.ERROR)
         tuner = tune.Tuner.restore(str(experiment), trainable, resume_errored=True)
     else:
-        tuner = tune.Tuner(
-            trainable,
-            param_space={dimension.field: dimension.domain() for dimension in dimensions},
-            tune_config=tune.TuneConfig(
-                metric="val_accuracy",
-                mode="max",
-                num_samples=search.trials,
-                max_concurrent_trials=concurrent,
-                search_alg=OptunaSearch(
-                    points_to_evaluate=[first_point(search, dimensions)], seed=search.seed
-                ),
-                # Epochs count from 0, so a trial never reaches `epochs` and ends by itself.
-                scheduler=ASHAScheduler(
-                    time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 3)
-                ),
-            ),
-            run_config=tune.RunConfig(
-                name=EXPERIMENT,
-                storage_path=str(folder),
-                verbose=0,
-                # Of a trial's own process; failures of its workers are dealt with there.
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                callbacks=[TrialTable(epochs, search.trials, concurrent), KeepRecord()],
-            ),
-        )
+        tuner = new_tuner(search, dimensions, trainable, concurrent, folder)
     try:
         results = tuner.fit()
     except TuneError as error:
@@ -94,10 +69,49 @@ def search_on_tune(
             values=trial.config,
             history=epochs_of(plan.folder / trial.trial_id, trial.last_result or {}),
             failure=" ".join(str(result.error).split()[-60:]) if result.error else None,
-            epochs=epochs,
+            epochs=search.recipe.epochs,
         )
         for trial, result in zip(trials, results, strict=True)
     ]
+
+
+def new_tuner(
+    search: Search, dimensions: Sequence[Dimension], trainable: Any, concurrent: int, folder: Path
+) -> Tuner:
+    """A search that begins: Optuna proposes, ASHA stops early."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    from jobs.trial_table import TrialTable
+    from jobs.tune_record import KeepRecord
+
+    epochs = search.recipe.epochs
+    return tune.Tuner(
+        trainable,
+        param_space={dimension.field: dimension.domain() for dimension in dimensions},
+        tune_config=tune.TuneConfig(
+            metric="val_accuracy",
+            mode="max",
+            num_samples=search.trials,
+            max_concurrent_trials=concurrent,
+            search_alg=OptunaSearch(
+                points_to_evaluate=[first_point(search, dimensions)], seed=search.seed
+            ),
+            # Epochs count from 0, so a trial never reaches `epochs` and ends by itself.
+            scheduler=ASHAScheduler(
+                time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 3)
+            ),
+        ),
+        run_config=tune.RunConfig(
+            name=EXPERIMENT,
+            storage_path=str(folder),
+            verbose=0,
+            # Of a trial's own process; failures of its workers are dealt with there.
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=[TrialTable(epochs, search.trials, concurrent), KeepRecord()],
+        ),
+    )
 
 
 def first_point(search: Search, dimensions: Sequence[Dimension]) -> dict[str, Any]:

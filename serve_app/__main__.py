@@ -197,9 +197,7 @@ def update(wanted: dict[str, Any], port: int) -> None:
         say_what_is_awaited(resources, arguments)
     else:
         check_room(resources, arguments, read_arguments(with_local_sizes(before.arguments)))
-    print(
-        "Starting replicas with the new model; the old ones answer until they are ready", flush=True
-    )
+    print("Starting new replicas; the old ones answer until they are ready", flush=True)
     deploy(arguments, asked)
     print("Updated.", flush=True)
 

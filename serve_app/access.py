@@ -42,7 +42,7 @@ SHORTEST_KEY = 16  # characters
 ALWAYS_OPEN = ("/healthz", "/readyz")
 ALWAYS_OPEN_UNDER = "/v2/health/"
 ENDPOINTS = ("/v1/", "/v2/")
-# What makes the model work. The page's many small files are not counted.
+# The endpoints, and what makes the page's server work. The page's many small files don't count.
 COUNTED = (
     *ENDPOINTS,
     "/gradio_api/queue/join",

@@ -2,10 +2,9 @@
 
 The bound is what the replica answers in WAIT_S at the speed that it has just shown, by Little's
 law: a request that found N inside and took T seconds says N / T a second. So it follows a model
-that is slower than others, or cores that are shared. A refusal costs little (`early_refusal`), and
-leaves the cores to those that were let in. But very many refusals do slow the replica down; so that
-they don't lower the bound, which would mean still more refusals, a part of the best recent speed is
-assumed anyway.
+that is slower than others, or cores that are shared. A refusal costs little (`early_refusal`), but
+very many still slow the replica down. That must not lower the bound, or still more would be
+refused; so at least BEST_SPEED_SHARE of the best recent speed is assumed.
 
 A request counts once its body is there: who is slow to send it keeps nobody out. How many bodies
 may be on their way is bounded in `slow_bodies`, how many pictures may wait for the model in
@@ -24,10 +23,12 @@ from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 # Health must answer, and the page stay usable, when the model is busy.
 BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
 WAIT_S = 0.7  # so long a request should wait; the slowest hundredth waits twice as long
-LEAST = 16  # so many may be inside however slow it is; fewer say little of the speed under load
-MEMORY = 32  # requests that the speed is a running mean of, about
-KEPT = 0.8  # of the best speed
-HALF_LIFE_S = 30.0  # of it
+LEAST_INSIDE = (
+    16  # so many may be inside however slow it is; fewer say little of the speed under load
+)
+AVERAGED_OVER = 32  # requests, about: the speed is a running mean
+BEST_SPEED_SHARE = 0.8  # so much of the best recent speed is assumed at least
+BEST_SPEED_HALF_LIFE_S = 30.0
 
 
 class Occupancy:
@@ -43,8 +44,8 @@ class Occupancy:
         """How many may be inside now."""
         if self._per_second is None:
             return self.limit
-        speed = max(self._per_second, KEPT * self._best)
-        return max(LEAST, min(self.limit, round(speed * WAIT_S)))
+        speed = max(self._per_second, BEST_SPEED_SHARE * self._best)
+        return max(LEAST_INSIDE, min(self.limit, round(speed * WAIT_S)))
 
     def is_full_for(self, scope: Scope) -> bool:
         """Whether a request would be one too many now."""
@@ -52,13 +53,13 @@ class Occupancy:
 
     def learn(self, found: int, seconds: float) -> None:
         """A request that found so many inside, itself among them, was answered."""
-        if found < LEAST:
+        if found < LEAST_INSIDE:
             return
         per_second = found / max(1e-3, seconds)
         known = per_second if self._per_second is None else self._per_second
-        self._per_second = known + (per_second - known) / MEMORY
+        self._per_second = known + (per_second - known) / AVERAGED_OVER
         now = self.clock()
-        faded = self._best * 0.5 ** ((now - self._learned) / HALF_LIFE_S)
+        faded = self._best * 0.5 ** ((now - self._learned) / BEST_SPEED_HALF_LIFE_S)
         self._best, self._learned = max(self._per_second, faded), now
 
 

@@ -28,8 +28,8 @@ from serve_app.slow_bodies import install_body_deadline, read_body_seconds
 from serve_app.unknown_paths import OURS, refuse_others
 from serve_app.uploads import MAX_BODY
 
-# Requests in a replica at a time. At a few hundred pictures a second the last of them still waits
-# for about a second only.
+# The most requests in a replica, however fast it is, and all until its speed is known; see
+# `admission`.
 MAX_INSIDE = 256
 
 

@@ -26,7 +26,7 @@ from serve_app.problems import RETRY_AFTER_S
 from serve_app.replica_settings import settings_for_replicas
 from serve_app.slow_bodies import MAX_ARRIVING
 
-CONFIG = Path(__file__).with_name("config.yaml")
+SERVE_CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
 HEALTH_CHECK_S = 1.0  # a replica that died is noticed within that time, and not within Serve's 10
 DEPLOYMENTS = {CLASSIFY: "Classifier", EXPLAIN: "Explainer", INFER: "Infer"}
@@ -85,7 +85,7 @@ def targets(wanted: Arguments, asked: Asked) -> list[RunTarget]:
     made[PAGE] = _page(wanted, *_places(), asked=asked)
     return [
         RunTarget(made[entry["name"]], entry["name"], entry["route_prefix"])
-        for entry in read_config()["applications"]
+        for entry in read_serve_config()["applications"]
     ]
 
 
@@ -193,7 +193,7 @@ def replicas_of(wanted: Arguments) -> int:
 
 def deployment_options(name: str) -> dict[str, Any]:
     """What config.yaml says of how a deployment scales."""
-    for application in read_config()["applications"]:
+    for application in read_serve_config()["applications"]:
         for deployment in application.get("deployments", []):
             if deployment["name"] == name:
                 return {key: value for key, value in deployment.items() if key != "name"}
@@ -201,6 +201,6 @@ def deployment_options(name: str) -> dict[str, Any]:
 
 
 @cache
-def read_config() -> dict[str, Any]:
+def read_serve_config() -> dict[str, Any]:
     """The content of config.yaml."""
-    return dict(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
+    return dict(yaml.safe_load(SERVE_CONFIG.read_text(encoding="utf-8")))

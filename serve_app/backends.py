@@ -23,7 +23,7 @@ from serve_app.slow_lane import SlowLane
 
 LOG = logging.getLogger(__name__)
 # Explanations that take a backward pass, about 50 ms each: the last waits for a second or two.
-MOST_EXPLAINED = 32
+MOST_EXPLANATIONS_WAITING = 32
 
 
 class Backend(Protocol):
@@ -88,7 +88,7 @@ class InProcess:
         async def usable(name: str) -> bool:
             return name in running
 
-        self._slow_lane = SlowLane(MOST_EXPLAINED)
+        self._slow_lane = SlowLane(MOST_EXPLANATIONS_WAITING)
         self._find: Callable[[str], Awaitable[Running]] = find
         self._usable: Callable[[str], Awaitable[bool]] = usable
 

@@ -58,7 +58,7 @@ class Batcher:
     @contextmanager
     def _admitted(self, count: int) -> Iterator[None]:
         with self._lock:
-            if self._limit is not None and 0 < self._inside > self._limit - count:
+            if self._limit is not None and self._inside and self._inside + count > self._limit:
                 words = f"{self._inside} pictures are waiting already; try again"
                 raise Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
             self._inside += count

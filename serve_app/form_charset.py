@@ -40,5 +40,7 @@ def content_type_problem(content_type: str) -> Problem | None:
     kind, options = parse_options_header(content_type)
     charset = options.get(b"charset", b"utf-8").lower()
     if kind == b"multipart/form-data" and charset not in TAKEN:
-        return Problem(400, "invalid_form", "the form's charset is not utf-8")
+        return Problem(
+            400, "invalid_form", "the form names a charset that forms don't have; send utf-8"
+        )
     return None

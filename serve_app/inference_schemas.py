@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_IMAGES = 64  # in one request
+MAX_PICTURES = 64  # in one request
 
 OutputName = Literal["probabilities", "logits", "labels"]
 OUTPUTS: tuple[OutputName, ...] = get_args(OutputName)
@@ -70,7 +70,7 @@ class InputTensor(_Strict):
 
     name: Literal["images"]
     datatype: Literal["UINT8"]
-    shape: tuple[Annotated[int, Field(ge=1, le=MAX_IMAGES)], Side, Side, Literal[3]] = Field(
+    shape: tuple[Annotated[int, Field(ge=1, le=MAX_PICTURES)], Side, Side, Literal[3]] = Field(
         description="N pictures, H rows, W columns, RGB"
     )
     parameters: InputParameters | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from ray import serve
 
 from cifar_model.errors import InputError
-from serve_app.app import PAGE, PAGE_DEPLOYMENT, read_config
+from serve_app.app import PAGE, PAGE_DEPLOYMENT, read_serve_config
 from serve_app.deployments import Asked
 
 ANSWERS_WITHIN_S = 30.0
@@ -20,7 +20,7 @@ UNPACKED = "working_dir_files"  # the folder in which a node keeps what jobs hav
 
 def our_applications() -> list[str]:
     """Names of those of config.yaml that this Ray serves, the page's first."""
-    names = [entry["name"] for entry in read_config()["applications"]]
+    names = [entry["name"] for entry in read_serve_config()["applications"]]
     running = serve.status().applications
     return sorted((name for name in names if name in running), key=lambda name: name != PAGE)
 

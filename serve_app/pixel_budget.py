@@ -52,7 +52,7 @@ class PixelBudget:
     def _let_in(self) -> None:
         while self._waiting:
             pixels, turn = self._waiting[0]
-            if 0 < self.inside > self.limit - pixels:
+            if self.inside and self.inside + pixels > self.limit:
                 return
             self._waiting.popleft()
             self.inside += pixels

@@ -85,7 +85,7 @@ class BodyDeadline:
         if not size:
             return
         own = self._held.get(task, 0)
-        while own < self._bytes > self.most_bytes - size:
+        while self._bytes > own and self._bytes + size > self.most_bytes:
             words = f"bodies of {self._bytes:,} bytes are here already; try again"
             problem = Problem(503, "overloaded", words, retry_after_s=RETRY_AFTER_S)
             holders = [other for other in self._left() if other in self._held]

@@ -19,9 +19,9 @@ from cifar_model.framing import Picture
 from serve_app.decoding import Framed, decode, decoded, framed_or_raise
 from serve_app.form_boundaries import with_checked_boundaries
 from serve_app.images import MAX_BYTES
+from serve_app.inference_schemas import MAX_PICTURES
 from serve_app.problems import Problem
 
-MAX_PICTURES = 64  # in one request
 # A form around a picture of the largest size needs a little more than the picture.
 MAX_BODY = MAX_BYTES + 64 * 1024
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 import urllib.request
@@ -79,10 +78,3 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         # Also when a second Ctrl-C cut the wait short.
         kill_left(family)
         process.wait()
-
-
-def free_port() -> int:
-    """A TCP port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

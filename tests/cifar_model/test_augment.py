@@ -160,6 +160,7 @@ def test_the_albumentations_pipeline_repeats_itself_by_seed():
 
 
 def test_early_epochs_see_smaller_images_and_later_ones_whole_ones():
+    assert replace(BATCHED, epochs=90, low_resolution_share=0.7).small_epochs == 63
     recipe = replace(BATCHED, epochs=5, low_resolution=24, low_resolution_share=0.5)
     ramp = torch.linspace(-1, 1, 64).expand(2, 3, 64, 64)
     assert [shrink(ramp, recipe, epoch).shape[-1] for epoch in range(5)] == [48, 48, 64, 64, 64]

@@ -25,6 +25,12 @@ def test_a_confusion_matrix_of_many_classes_is_no_larger_than_a_screen_or_two(tm
         assert len(image.convert("L").getcolors(256)) > 10
 
 
+def test_long_names_leave_room_for_the_matrix(tmp_path, recwarn):
+    names = [letter * 100 for letter in "ABCDEFGHIJ"]
+    confusion_matrix(tmp_path / "plot.png", np.eye(10, dtype=np.int64), names)
+    assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
+
+
 def test_dollars_in_a_name_are_dollars(tmp_path):
     """As formulas these would not be drawn at all."""
     path, names = tmp_path / "plot.png", ["$_$", r"$\none$ of it"]

@@ -152,7 +152,7 @@ def test_a_damaged_archive_and_a_missing_batch_are_named(tmp_path, monkeypatch, 
     half = len(whole) // 2
     # Some bytes that differ break the compression, others only what comes out of it.
     overwritten = [whole[:at] + bytes(16) + whole[at + 16 :] for at in range(half, half + 320, 16)]
-    for damaged in (whole[:9000], *overwritten):
+    for damaged in (whole[:5], whole[:30], whole[:9000], *overwritten):
         archive.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged or truncated"):
             load_source("cifar10")

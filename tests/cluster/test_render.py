@@ -230,12 +230,12 @@ def test_the_readme_waits_for_what_it_forwards_a_port_to():
 def test_the_served_applications_are_those_of_serve_app():
     from ray.serve.schema import ServeDeploySchema
 
-    from serve_app.app import read_config
+    from serve_app.app import read_serve_config
 
     [service] = documents(CLUSTER / "kuberay" / "rayservice.yaml")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
     ServeDeploySchema.model_validate(config)
-    assert config["applications"] == read_config()["applications"]
+    assert config["applications"] == read_serve_config()["applications"]
     assert config["http_options"]["host"] == "0.0.0.0"
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve_app.admission import KEPT, WAIT_S, Admission, Occupancy
+from serve_app.admission import BEST_SPEED_SHARE, WAIT_S, Admission, Occupancy
 
 
 async def ask(app, path, body=None):
@@ -85,6 +85,6 @@ def test_the_bound_is_what_is_answered_in_time_at_the_speed_that_was_seen():
     # 16 to 40 found inside, half a second each.
     assert 32 * WAIT_S < after_slow < 80 * WAIT_S
     assert after_fast > 2 * after_slow
-    assert KEPT / 2 * after_fast < slow_again < after_fast, (
+    assert BEST_SPEED_SHARE / 2 * after_fast < slow_again < after_fast, (
         "what was reached is not forgotten at once"
     )

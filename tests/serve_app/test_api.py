@@ -12,7 +12,7 @@ from PIL import Image
 
 from cifar_model.framing import fit_to_square
 from cifar_model.predictor import Predictor
-from serve_app.admission import LEAST
+from serve_app.admission import LEAST_INSIDE
 
 PNG = {"content-type": "image/png"}
 TEXT = {"content-type": "text/plain"}
@@ -325,7 +325,7 @@ def test_answers_to_many_at_once_are_everyones_own(over_http, predictor):
         answer = over_http.post("/v1/classify?top_k=1", content=buffer.getvalue(), headers=PNG)
         return answer.json()["predictions"][0]["index"]
 
-    with ThreadPoolExecutor(LEAST) as pool:  # so many are let in, however slow the machine
+    with ThreadPoolExecutor(LEAST_INSIDE) as pool:  # so many are let in, however slow the machine
         found = list(pool.map(send, test.images[:96]))
     assert found == predictor.logits(test.images[:96]).argmax(1).tolist()
 

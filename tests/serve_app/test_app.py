@@ -11,7 +11,7 @@ import pytest
 
 from cifar_model.errors import InputError
 from serve_app.__main__ import check_port_is_free, main, share_of_gpus
-from serve_app.admission import LEAST
+from serve_app.admission import LEAST_INSIDE
 from serve_app.app import DEPLOYMENTS, build, deployment_options, read_arguments
 from serve_app.ours import check_kept
 from serve_app.room import check_room, say_what_is_awaited
@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("deployment", DEPLOYMENTS.values())
 def test_a_replica_that_refuses_is_given_company(deployment):
     scaling = deployment_options(deployment)["autoscaling_config"]
-    assert scaling["target_ongoing_requests"] < LEAST, "Serve counts only those that are inside"
+    assert scaling["target_ongoing_requests"] < LEAST_INSIDE, (
+        "Serve counts only those that are inside"
+    )
 
 
 @pytest.mark.parametrize(

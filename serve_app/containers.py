@@ -23,18 +23,24 @@ from serve_app.problems import Problem
 Kind = Literal["PNG", "JPEG", "WEBP"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Of any PNG, and one more for each KiB (libpng puts 8 into a chunk): a request's smallest pictures
-# take as long as its largest.
+# Of any PNG or WebP, and one more for each KiB (libpng puts 8 into a chunk): a request's smallest
+# pictures take as long as its largest.
 MAX_CHUNKS = 1_000
 _PNG_DRAWS = {b"PLTE", b"tRNS", b"IDAT"}
 _GREY, _RGB, _BY_PALETTE = 0, 2, 3  # PNG's colour type, the 10th byte of its header's data
+_NUMBERS = {_GREY: 1, _RGB: 3, _BY_PALETTE: 1, 4: 2, 6: 4}  # of a pixel, by colour type
+# Packed pixels may take more than the pixels themselves, but not without end: deflate's blocks that
+# hold nothing take 0.1 s a MB.
+_PACKED_TIMES, _PACKED_MORE = 2, 2**20  # bytes
 
+_WEBP_DRAWS = {b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"}
 _ANIMATED, _TRANSPARENT = 0x02, 0x10  # flags in the header of an extended WebP
 
 MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
 MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
 # Those that end pixels; a zero or a restart's number after 0xFF doesn't, nor do bytes that fill up.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xef\xfe]")
+_FILL = re.compile(rb"\xff{2,}")
 _SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
 # Frames, Huffman and arithmetic tables, quantisation, restart interval.
 _JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
@@ -78,24 +84,55 @@ def damaged(words: object) -> Problem:
 
 
 def webp_canvas(data: bytes) -> int:
-    """Pixels that an extended WebP file announces, or 0; its decoder allocates them on opening."""
-    if data[12:16] != b"VP8X" or len(data) < 30:
+    """Pixels that a WebP file announces, or 0; its decoder allocates them on opening."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(data[i : i + 3], "little") for i in (24, 27))
+    elif kind == b"VP8L":
+        sides = int.from_bytes(data[21:25], "little")
+        width, height = 1 + sides % 2**14, 1 + (sides >> 14) % 2**14
+    elif kind == b"VP8 ":
+        width, height = (int.from_bytes(data[i : i + 2], "little") % 2**14 for i in (26, 28))
+    else:
         return 0
-    width, height = (1 + int.from_bytes(data[i : i + 3], "little") for i in (24, 27))
     return width * height
 
 
 def _webp(data: bytes) -> Drawing:
-    lossless = b"VP8L" in data or b"ALPH" in data
-    if data[12:16] == b"VP8X" and data[20:21] and data[20] & _ANIMATED:
+    """The one chunk of a simple file; of an extended one what draws its first picture."""
+    extended = data[12:16] == b"VP8X"
+    if extended and data[20:21] and data[20] & _ANIMATED:
         # Around a frame that is smaller than the picture it is so, though encoders don't say it.
         data = data[:20] + bytes([data[20] | _TRANSPARENT]) + data[21:]
-    return Drawing("WEBP", data, lossless_webp=lossless)
+    parts: dict[tuple[bytes, int], bytes] = {}
+    exif, position, most = b"", 12, MAX_CHUNKS + len(data) // 1024
+    ends = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    for number in range(most):
+        if position + 8 > ends or (number and not extended):
+            break
+        name, start = data[position : position + 4], position + 8
+        end = start + int.from_bytes(data[position + 4 : start], "little")
+        if end > ends:
+            raise damaged(f"its chunk {name!r} is cut short")
+        if name in _WEBP_DRAWS:
+            # Of an animation the first frame; what else comes twice the decoder refuses.
+            key = (name, 0 if name == b"ANMF" else number)
+            parts.setdefault(key, data[position:end] + bytes((end - start) % 2))
+        elif name == b"EXIF" and not exif:
+            exif = data[start:end]
+        position = end + (end - start) % 2
+    else:
+        raise damaged(f"it has more than {most:,} chunks")
+    drawn = b"WEBP" + b"".join(parts.values())
+    lossless = b"VP8L" in drawn or b"ALPH" in drawn
+    whole = b"RIFF" + struct.pack("<I", len(drawn)) + drawn
+    return Drawing("WEBP", whole, exif, lossless_webp=lossless)
 
 
 def _png(data: bytes) -> Drawing:
     parts, exif, position = [PNG_SIGNATURE], b"", len(PNG_SIGNATURE)
     palette, most = False, MAX_CHUNKS + len(data) // 1024
+    packed = 0  # bytes of pixels
     for number in range(most):
         if position + 12 > len(data):
             break  # without an IEND; whether all pixels are there, the decoder sees
@@ -110,11 +147,20 @@ def _png(data: bytes) -> Drawing:
             part = data[position:end]
             if zlib.crc32(part[4:-4]).to_bytes(4, "big") != part[-4:]:  # Pillow skips some
                 raise damaged(f"the checksum of its chunk {name!r} is wrong")
-            if name == b"IDAT" and data[25] == _BY_PALETTE and not palette:
-                raise damaged("its palette is missing")
-            palette = palette or name == b"PLTE"
+            if name == b"IHDR" and length != 13:
+                raise damaged("its header is not of 13 bytes")
             if name == b"IHDR" and (part[18:20] != b"\0\0" or part[20] > 1):
                 raise damaged("its compression, filter or interlace method is unknown")
+            if data[25] == _BY_PALETTE:
+                if name == b"IDAT" and not palette:
+                    raise damaged("its palette is missing")
+                if name == b"PLTE" and (palette or not length or length % 3):
+                    raise damaged("its palette is none, or there are two")
+            palette = palette or name == b"PLTE"
+            if name == b"IDAT":
+                packed += length
+                if packed > _PACKED_TIMES * _unpacked(data[16:26]) + _PACKED_MORE:
+                    raise damaged("its pixels take more bytes than any of its size do")
             parts.append(_key_of_eight_bits(part, *data[24:26]) if name == b"tRNS" else part)
         elif name == b"eXIf":
             exif = data[position + 8 : end - 4]
@@ -126,6 +172,14 @@ def _png(data: bytes) -> Drawing:
     else:
         raise damaged(f"it has more than {most:,} chunks")
     return Drawing("PNG", b"".join(parts), exif)
+
+
+def _unpacked(header: bytes) -> int:
+    """Bytes of pixels, with those of the filters: at least those of a PNG with this header."""
+    width, height, depth, colours = struct.unpack(">IIBB", header)
+    # Interlaced, a picture has up to twice as many rows, each filled up to whole bytes.
+    row = width * depth * _NUMBERS.get(colours, 0) // 8 + 1
+    return height * (row + 3)
 
 
 def _key_of_eight_bits(part: bytes, depth: int, colours: int) -> bytes:
@@ -159,7 +213,10 @@ def _jpeg(data: bytes) -> Drawing:
         start = len(data) if found is None else found.start()
         if scans:
             # Without what fills up: before what comes next, it could make another marker of it.
-            parts.append(data[position:start].rstrip(b"\xff"))
+            pixels = data[position:start]
+            if b"\xff\xff" in pixels:  # as one, and cheaper: libjpeg looks at each again and again
+                pixels = _FILL.sub(b"\xff", pixels)
+            parts.append(pixels.rstrip(b"\xff"))
             packed += len(parts[-1])
         if found is None:
             break  # the decoder refuses it: nothing says that these are all pixels

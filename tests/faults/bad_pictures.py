@@ -136,6 +136,34 @@ def bomb() -> bytes:
     return b"".join(squeeze.compress(bytes(2**20)) for _ in range(BOMB >> 20)) + squeeze.flush()
 
 
+@cache
+def hollow_stream() -> bytes:
+    """A zlib stream of 9 MB of blocks that hold nothing, and then a row of one pixel."""
+    # Two symbols of one bit each: the end, and the distance that a block must name.
+    lengths = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1]
+    bits = "001" + "00000" + "00000" + f"{len(lengths) - 4:04b}"[::-1]
+    bits += "".join(f"{1 if length in (1, 18) else 0:03b}"[::-1] for length in lengths)
+    # Codes: 0 for 1, 1 for 18; 138 and 118 lengths of zero, then that of the end and the distance.
+    bits += "1" + f"{138 - 11:07b}"[::-1] + "1" + f"{118 - 11:07b}"[::-1] + "0" + "0" + "0"
+    eight = bits * 8  # a whole number of bytes
+    block = bytes(int(eight[i : i + 8][::-1], 2) for i in range(0, len(eight), 8))
+    row = b"\0\xff\0\0"
+    stored = struct.pack("<BHH", 1, len(row), len(row) ^ 0xFFFF) + row
+    return (
+        b"\x78\1"
+        + block * (9_000_000 // len(block))
+        + stored
+        + struct.pack(">I", zlib.adler32(row))
+    )
+
+
+def riff(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A WebP of these chunks."""
+    parts = [n + struct.pack("<I", len(d)) + d + bytes(len(d) % 2) for n, d in chunks]
+    whole = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(whole)) + whole
+
+
 def patched(data: bytes, at: int, new: bytes) -> bytes:
     return data[:at] + new + data[at + len(new) :]
 
@@ -217,6 +245,16 @@ def damaged_pngs() -> list[Case]:
         "palette missing": png(header(8, 8, 8, 3), rows[: 8 * 9]),
         "palette missing, transparent": png(header(8, 8, 1, 3), rows[:16], before=chunk(b"tRNS")),
         "palette too long": png(header(8, 8, 8, 3), rows[:72], before=chunk(b"PLTE", bytes(999))),
+        "palette of no colours": png(header(8, 8, 8, 3), rows[:72], before=chunk(b"PLTE")),
+        "palette of a colour and a third": png(
+            header(8, 8, 8, 3), rows[:72], before=chunk(b"PLTE", bytes(4))
+        ),
+        "two palettes": png(header(8, 8, 8, 3), rows[:72], before=chunk(b"PLTE", bytes(6)) * 2),
+        "header of 14 bytes": png(chunk(b"IHDR", header(8, 8)[8:21] + b"\0"), rows),
+        "megabytes that hold nothing": SIGNATURE
+        + header(1, 1)
+        + chunk(b"IDAT", hollow_stream())
+        + end,
         "3 bits deep": png(header(8, 8, depth=3), rows),
         "chunk of 2 GB": patched(noise, pixels - 4, b"\x7f\xff\xff\xff"),
         "chunk of 4 GB": patched(noise, pixels - 4, b"\xff\xff\xff\xff"),
@@ -288,6 +326,12 @@ def damaged_webps() -> list[Case]:
     noise = encoded(NOISE, "WEBP", lossless=True)
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     animation = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    # The header of an extended file: flags, 3 bytes, width and height less 1.
+    size = struct.pack("<I", NOISE.shape[1] - 1)[:3] + struct.pack("<I", NOISE.shape[0] - 1)[:3]
+    vp8x, animated = (b"VP8X", bytes(4) + size), (b"VP8X", b"\2\0\0\0" + size)
+    pixels, loop = (b"VP8L", noise[20:]), (b"ANIM", bytes(6))
+    dot = encoded(NOISE[:1, :1], "WEBP", lossless=True)
+    frame = (b"ANMF", bytes(16) + dot[12:])
     files = {
         "container alone": b"RIFF\x04\0\0\0WEBP",
         "cut": noise[:200],
@@ -297,6 +341,10 @@ def damaged_webps() -> list[Case]:
         "length 0": patched(noise, 4, bytes(4)),
         "unknown kind of pixels": patched(noise, 12, b"VP9 "),
         "pixels corrupted": patched(noise, 25, b"\xff" * 60),
+        "a million empty chunks": riff(vp8x, pixels, *[(b"abcd", b"")] * 1_200_000),
+        "200,000 frames": riff(animated, loop, *[frame] * 200_000),
+        "two pictures": riff(vp8x, pixels, pixels),
+        "no picture": riff(vp8x, (b"EXIF", exif(6))),
     }
     cases = [Case(f"WebP: {name}", data, DAMAGED) for name, data in files.items()]
     canvas = patched(animation, 24, b"\xff" * 6)
@@ -419,6 +467,16 @@ def odd_pictures() -> list[Case]:
             encoded(islands[0], "WEBP", save_all=True, append_images=islands[1:], lossless=True),
             np.pad(RED, ((8, 8), (8, 8), (0, 0)), constant_values=255),
         ),
+        "WebP among 900 chunks that mean nothing": (
+            riff(
+                (b"VP8X", bytes(4) + bytes([39, 0, 0, 23, 0, 0])),
+                *[(b"abcd", b"odd")] * 450,
+                (b"VP8L", encoded(NOISE, "WEBP", lossless=True)[20:]),
+                *[(b"XMP ", bytes(1000))] * 450,
+            ),
+            NOISE,
+        ),
+        "WebP and then HTML": (encoded(NOISE, "WEBP", lossless=True) + b"<html>", NOISE),
         "WebP without loss": (encoded(NOISE, "WEBP", lossless=True), NOISE),
         "WebP, EXIF-rotated": (
             encoded(NOISE, "WEBP", lossless=True, exif=b"Exif\0\0" + exif(6)),
@@ -441,6 +499,9 @@ def odd_pictures() -> list[Case]:
         data = encoded(NOISE, "PNG")
         data = data[:33] + chunk(b"eXIf", exif(number, order, kind=3 + number // 7)) + data[33:]
         exact[f"EXIF orientation {number}"] = (data, expected)
+    noisy = encoded(NOISE, "JPEG", quality=100)
+    before, zero, after = noisy.rpartition(b"\xff\0")
+    filled = before + b"\xff" * 9_000_000 + zero + after
     lossy = {
         # Pillow writes CMYK inverted, as Adobe does.
         "CMYK": (encoded(Image.fromarray(RED).convert("CMYK"), "JPEG", quality=95), RED),
@@ -472,6 +533,10 @@ def odd_pictures() -> list[Case]:
         ),
         "JPEG with fill bytes": (jpeg_with(b"\xff" * 5), RED),
         "JPEG with megabytes of fill bytes": (jpeg_with(b"\xff" * 9_000_000), RED),
+        "JPEG with megabytes of fill bytes among its pixels": (
+            filled,
+            np.asarray(Image.open(io.BytesIO(noisy))),
+        ),
         "JPEG with thumbnails in its header": (jpeg_with(segment(0xE0, THUMBNAIL) * 3), RED),
         "JPEG and then a film": (encoded(RED, "JPEG", quality=95) + b"\xff\xda" * 4_000_000, RED),
         "JPEG that is a photograph's pair": (

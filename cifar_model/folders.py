@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +42,9 @@ def list_folder(root: Path) -> ListedDataset:
                 f"{source}: class {first_few(differing)} is in only one of train/ and test/; "
                 "both need the same class folders"
             )
-        _check_apart([root / part / name for part in ("train", "test") for name in class_names])
-        train = _list_class_folders(root / "train", class_names)
-        test = _list_class_folders(root / "test", class_names)
+        owners = _owners(root / part / name for part in ("train", "test") for name in class_names)
+        train = _list_class_folders(root / "train", class_names, owners)
+        test = _list_class_folders(root / "test", class_names, owners)
         listed = [*train.chunks, *test.chunks]
     else:
         class_names = _class_folders(root)
@@ -53,8 +53,8 @@ def list_folder(root: Path) -> ListedDataset:
                 f"{source}: its classes would be {' and '.join(class_names)}; if they are its two "
                 "parts, rename them train and test"
             )
-        _check_apart([root / name for name in class_names])
-        everything = _list_class_folders(root, class_names)
+        owners = _owners(root / name for name in class_names)
+        everything = _list_class_folders(root, class_names, owners)
         alone = np.flatnonzero(np.bincount(everything.labels) < 2)
         if len(alone):
             raise InputError(
@@ -70,7 +70,7 @@ def list_folder(root: Path) -> ListedDataset:
 
 
 def _class_folders(root: Path) -> tuple[str, ...]:
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not _hidden(p.name))
     if len(names) < 2:
         raise InputError(
             f"folder: {root} has {len(names)} class folders; expected two or more, "
@@ -79,10 +79,11 @@ def _class_folders(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_apart(folders: Sequence[Path]) -> None:
-    """InputError for class folders that share pictures, as links to one another or upwards would.
+def _owners(folders: Iterable[Path]) -> dict[Path, Path]:
+    """The class folders by the place where each really is.
 
-    A link to a folder elsewhere is as good as the folder.
+    InputError for those that share pictures, as links to one another or upwards would. A link to a
+    folder elsewhere is as good as the folder.
     """
     owners: dict[Path, Path] = {}
     for folder in folders:
@@ -92,19 +93,26 @@ def _check_apart(folders: Sequence[Path]) -> None:
                 f"folder: class folder {folder} is a link to {place}, which holds all classes; "
                 "expected a folder with pictures of its own"
             )
-        if place in owners:
-            raise InputError(
-                f"folder: class folders {owners[place]} and {folder} are one and the same; "
-                "expected pictures of its own in each"
-            )
-        owners[place] = folder
+        _own(owners, place, folder)
+    return owners
 
 
-def _list_class_folders(root: Path, class_names: tuple[str, ...]) -> Listing:
+def _own(owners: dict[Path, Path], place: Path, folder: Path) -> None:
+    if place in owners:
+        raise InputError(
+            f"folder: {owners[place]} and {folder} are one and the same; "
+            "expected pictures of its own in each"
+        )
+    owners[place] = folder
+
+
+def _list_class_folders(
+    root: Path, class_names: tuple[str, ...], owners: dict[Path, Path]
+) -> Listing:
     chunks: list[Chunk] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        found = sorted(_pictures_in(root / name))
+        found = sorted(_pictures_in(root / name, owners))
         if not found:
             raise InputError(
                 f"folder: class {name!r} has no picture in {root / name} "
@@ -121,15 +129,15 @@ def _list_class_folders(root: Path, class_names: tuple[str, ...]) -> Listing:
     )
 
 
-def _pictures_in(folder: Path) -> Iterator[Path]:
-    """Pictures below a folder, less what programs hide there: thumbnails, a Mac's `._1.jpg`."""
-    seen = {folder.resolve()}
+def _pictures_in(folder: Path, owners: dict[Path, Path]) -> Iterator[Path]:
+    """Pictures below a folder, less what programs hide there: thumbnails, a Mac's `._1.jpg`.
+
+    InputError for a link to a folder that is among the others already.
+    """
     for place, folders, files in os.walk(folder, followlinks=True):
-        below = [name for name in folders if not _hidden(name)]
-        # Links may lead in a circle.
-        real = {name: Path(place, name).resolve() for name in below}
-        folders[:] = [name for name in below if real[name] not in seen]
-        seen.update(real.values())
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in folders:
+            _own(owners, Path(place, name).resolve(), Path(place, name))
         for name in files:
             path = Path(place, name)
             if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(name):

@@ -140,8 +140,9 @@ def picture_decoder(image_size: int) -> Decode:
     def decode(data: bytes) -> Picture:
         with Image.open(BytesIO(data)) as image:
             picture = rgb_on_white(image)
-            # Of a PNG it may come after the pixels.
-            turned = orientation(image.info.get("exif", b""))
+            # Of a PNG it may come after the pixels, and text of that name may be there instead.
+            exif = image.info.get("exif")
+            turned = orientation(exif) if isinstance(exif, bytes) else 1
         return fit_to_square(upright(picture, turned), image_size)
 
     return decode

@@ -15,7 +15,8 @@ from cifar_model.framing import Picture
 
 def orientation(exif: bytes) -> int:
     """EXIF's orientation, 1 to 8; 1, upright, where there is none or it can't be read."""
-    exif = exif.removeprefix(b"Exif\0\0")
+    while exif.startswith(b"Exif\0\0"):  # Pillow puts one before a PNG's, whether it has one or not
+        exif = exif[6:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1

@@ -172,6 +172,8 @@ def resume(folder: Path) -> tuple[RunRequest, str]:
     try:
         values = dict(json.loads(path.read_text(encoding="utf-8")))
         fingerprint = str(values.pop("fingerprint"))
+        if "in_process" in values:  # as it was recorded before the number of workers was
+            values["workers"] = 0 if values.pop("in_process") else None
         request = RunRequest(**{**values, "recipe": from_json(values["recipe"])})
         check_types(request, f"--resume: {path}")
     except InputError:

@@ -33,14 +33,14 @@ _NUMBERS = {_GREY: 1, _RGB: 3, _BY_PALETTE: 1, 4: 2, 6: 4}  # of a pixel, by col
 # hold nothing take 0.1 s a MB.
 _PACKED_TIMES, _PACKED_MORE = 2, 2**20  # bytes
 
-_WEBP_DRAWS = {b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"}
-_ANIMATED, _TRANSPARENT = 0x02, 0x10  # flags in the header of an extended WebP
+_FRAME = b"ANMF"
+_WEBP_DRAWS = {b"VP8X", b"ANIM", _FRAME, b"ALPH", b"VP8 ", b"VP8L"}
+_ANIMATED, _HAS_EXIF, _TRANSPARENT = 0x02, 0x08, 0x10  # flags in an extended WebP's header
 
 MAX_SEGMENTS = 1_000  # a colour profile of 10 MiB has 160
 MAX_TABLES = 64 * 2**10  # bytes of a JPEG's tables; a progressive one has about 1 KiB
 # Those that end pixels; a zero or a restart's number after 0xFF doesn't, nor do bytes that fill up.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xef\xfe]")
-_FILL = re.compile(rb"\xff{2,}")
 _SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
 # Frames, Huffman and arithmetic tables, quantisation, restart interval.
 _JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
@@ -116,13 +116,14 @@ def _webp(data: bytes) -> Drawing:
             raise damaged(f"its chunk {name!r} is cut short")
         if name in _WEBP_DRAWS:
             # Of an animation the first frame; what else comes twice the decoder refuses.
-            key = (name, 0 if name == b"ANMF" else number)
+            key = (name, 0 if name == _FRAME else number)
             parts.setdefault(key, data[position:end] + bytes((end - start) % 2))
-        elif name == b"EXIF" and not exif:
+        elif name == b"EXIF" and not exif and data[20] & _HAS_EXIF:
             exif = data[start:end]
         position = end + (end - start) % 2
     else:
-        raise damaged(f"it has more than {most:,} chunks")
+        if (_FRAME, 0) not in parts:  # of a long animation the first frame is there
+            raise damaged(f"it has more than {most:,} chunks")
     drawn = b"WEBP" + b"".join(parts.values())
     lossless = b"VP8L" in drawn or b"ALPH" in drawn
     whole = b"RIFF" + struct.pack("<I", len(drawn)) + drawn
@@ -214,8 +215,8 @@ def _jpeg(data: bytes) -> Drawing:
         if scans:
             # Without what fills up: before what comes next, it could make another marker of it.
             pixels = data[position:start]
-            if b"\xff\xff" in pixels:  # as one, and cheaper: libjpeg looks at each again and again
-                pixels = _FILL.sub(b"\xff", pixels)
+            while b"\xff\xff" in pixels:  # means the same, and libjpeg takes long over many of them
+                pixels = pixels.replace(b"\xff\xff", b"\xff")
             parts.append(pixels.rstrip(b"\xff"))
             packed += len(parts[-1])
         if found is None:

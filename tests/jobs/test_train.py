@@ -210,6 +210,10 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
     )
     begin(folder, request, "0" * 64)
     base = ["--storage", tmp_path, "--name", "begun", "--resume", "--workers", "0"]
+    values = json.loads((folder / "run.json").read_text())
+    older = {**{k: v for k, v in values.items() if k != "workers"}, "in_process": True}
+    (folder / "run.json").write_text(json.dumps(older))
+    assert runs.resume(folder) == (request, "0" * 64)
     assert "has epochs 6, not 7" in refusal(capsys, *base, "--epochs", "7")
     assert "has data digits, not cifar10" in refusal(capsys, *base, "--data", "cifar10")
     assert "has recipe digits, not seed" in refusal(capsys, *base, "--recipe", "seed")

@@ -49,7 +49,8 @@ def test_who_is_one_too_many_is_told_so_with_a_key_or_without():
     full = Occupancy(1)
     full.inside = 1
     refuse_early(full)
-    assert asked.post("/v1/classify").status_code == 503
+    for headers in ({}, {"X-API-Key": "k" * 16}):
+        assert asked.post("/v1/classify", headers=headers).status_code == 503
     assert asked.get("/v1/models").status_code == 401
 
 

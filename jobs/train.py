@@ -10,18 +10,16 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from cifar_model.batch_plan import check_share
-from cifar_model.batch_scaling import with_batch_size
 from cifar_model.cores import usable_cores
 from cifar_model.data_record import DataRecord
 from cifar_model.dataset import ImageDataset, TrainingData, limit_train, split_for_training
-from cifar_model.errors import InputError, one_line_errors
+from cifar_model.errors import one_line_errors
 from cifar_model.listing import ListedDataset
-from cifar_model.recipe import DEFAULT_RECIPE, RECIPES, load_recipe, recipe_for
-from cifar_model.run_plan import PRECISIONS, RunPlan, check_seed, validation_batch
+from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
+from cifar_model.run_plan import PRECISIONS, RunPlan, validation_batch
 from cifar_model.sources import IMAGE_SIDE, SOURCES, list_source, load_to_split
 from jobs import run_folder as runs
 from jobs import storage
@@ -31,13 +29,10 @@ from jobs.held_folder import held
 from jobs.in_process import fit_in_process
 from jobs.interruption import interruptible, layout_words
 from jobs.ray_training import fit_on_ray
-from jobs.resumed_options import check_same
 from jobs.run_folder import RunRequest
 from jobs.stages import Stages
 from jobs.streaming import stream_for_training
-from jobs.worker_layout import WorkerLayout
-
-DEFAULT_WORKERS = 2
+from jobs.train_request import layout_of, settle
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -132,8 +127,8 @@ def train(options: argparse.Namespace) -> Path | str:
 
 def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     stages = Stages(time.time())
-    request, folder, begun_on = _settle(options)
-    layout = _layout(options, request.workers if options.workers is None else options.workers)
+    request, folder, begun_on = settle(options)
+    layout = layout_of(options, request)
     layout.check()
     uri = storage.join(options.storage, folder.name) if storage.is_uri(options.storage) else None
     stages.say(f"Reading {request.data}")
@@ -213,17 +208,6 @@ def _export(
     return storage.join(uri, runs.MODEL)
 
 
-def _layout(options: argparse.Namespace, workers: int | None) -> WorkerLayout:
-    """The workers and what each gets; None: nobody asked for a number of them."""
-    return WorkerLayout(
-        DEFAULT_WORKERS if workers is None else workers,
-        options.cpus_per_worker,
-        options.gpus_per_worker,
-        options.min_workers,
-        workers_given=workers is not None,
-    )
-
-
 def _read(request: RunRequest) -> ImageDataset | ListedDataset:
     """The data set, its training images limited as asked for."""
     data, limit, size, seed = request.data, request.train_limit, request.image_size, request.seed
@@ -231,78 +215,6 @@ def _read(request: RunRequest) -> ImageDataset | ListedDataset:
         return load_to_split(data, limit, seed=seed, image_size=size)
     listed = list_source(data, image_size=size)
     return listed if limit is None else limit_train(listed, limit, seed=seed)
-
-
-def _settle(options: argparse.Namespace) -> tuple[RunRequest, Path, str | None]:
-    """What to run and where; with --resume also the fingerprint of the data it was begun on."""
-    given = {
-        name: getattr(options, name)
-        for name in ("data", "image_size", "train_limit", "seed", "precision", "epochs")
-        if getattr(options, name) is not None
-    }
-    if options.sync_norms:
-        given["sync_norms"] = True
-    if options.stream:
-        given["stream"] = True
-    in_process = options.workers == 0
-    if options.resume:
-        if options.name is None:
-            raise InputError("--resume: say which run with --name")
-        folder = _reach(options.storage, options.name, in_process=in_process)
-        request, fingerprint = runs.resume(folder)
-        if options.recipe is not None:
-            recipe = load_recipe(options.recipe)
-            if options.batch_size is not None:
-                recipe = with_batch_size(recipe, options.batch_size)
-            given["recipe"] = replace(recipe, epochs=request.recipe.epochs)
-        elif options.batch_size is not None:
-            given["batch_size"] = options.batch_size
-        own = {**request.recipe.to_json(), **vars(request)}
-        check_same("run", own, given)
-        if options.workers is not None and request.in_process != in_process:
-            wanted = "--workers 0" if request.in_process else "--workers 1 or more"
-            raise InputError(f"--resume: the run was begun with {wanted}; resume it so")
-        return request, folder, fingerprint
-    if options.stream and in_process:
-        raise InputError("--stream: Ray Data reads the images; give --workers 1 or more")
-    check_seed(given.get("seed", 0))
-    data = given.get("data", "digits")
-    recipe = recipe_for(data, options.recipe)
-    if options.epochs is not None:
-        recipe = replace(recipe, epochs=options.epochs)
-    if options.batch_size is not None:
-        recipe = with_batch_size(recipe, options.batch_size)
-    request = RunRequest(
-        data=data,
-        image_size=given.get("image_size", 32),
-        train_limit=options.train_limit,
-        recipe=recipe,
-        seed=given.get("seed", 0),
-        precision=given.get("precision", "auto"),
-        workers=options.workers,
-        sync_norms=options.sync_norms,
-        stream=options.stream,
-    )
-    name = options.name
-    if name is None:
-        name = runs.default_name(request.data.partition(":")[0], recipe.name)
-    folder = _reach(options.storage, name, in_process=in_process)
-    runs.check_new(folder)  # before the data is read
-    return request, folder, None
-
-
-def _reach(place: str, name: str, *, in_process: bool) -> Path:
-    """The run's folder; of a run on object storage a fresh copy of it."""
-    folder = runs.run_folder(place, name)
-    if storage.is_uri(place):
-        if in_process:
-            raise InputError(
-                f"--storage {place}: expected a folder; a run without Ray (--workers 0) stays here"
-            )
-        storage.pull(storage.join(place, name), folder)
-        if not runs.has_ended(folder):  # a part of a model, sent up by one who was killed
-            shutil.rmtree(folder / runs.MODEL, ignore_errors=True)
-    return folder
 
 
 if __name__ == "__main__":

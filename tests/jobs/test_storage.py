@@ -15,6 +15,7 @@ from cifar_model.history import read_history
 from cifar_model.model_folder import load_model
 from jobs import evaluate, storage, train
 from jobs.run_folder import begin, resume, run_folder
+from jobs.train_request import reach
 from tests.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,6 @@ def test_a_run_whose_model_was_sent_up_in_part_can_go_on(tmp_path, digits_run):
     shutil.copytree(digits_run, there)
     (there / "model" / "config.json").unlink()
     uri = f"file://{tmp_path / 'runs'}"
-    folder = train._reach(uri, "first", in_process=False)
+    folder = reach(uri, "first", in_process=False)
     assert not (folder / "model").exists()
     assert resume(folder)[0].recipe.name == "digits"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from cifar_model.recipe import load_recipe
 from cifar_model.sources import load_source
 from jobs import run_folder as runs
 from jobs import train
+from jobs.train_request import layout_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--recipe", "digits", "--train-limit", "240"]
@@ -203,7 +205,7 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
         data="digits",
         image_size=32,
         train_limit=240,
-        recipe=train.load_recipe("digits"),
+        recipe=load_recipe("digits"),
         seed=0,
         precision="auto",
         workers=0,
@@ -214,6 +216,8 @@ def test_resuming_asks_for_what_the_run_was_begun_with(tmp_path, capsys):
     older = {**{k: v for k, v in values.items() if k != "workers"}, "in_process": True}
     (folder / "run.json").write_text(json.dumps(older))
     assert runs.resume(folder) == (request, "0" * 64)
+    three = layout_of(train.parse([str(word) for word in base[:-2]]), replace(request, workers=3))
+    assert three.workers == 3 and three.workers_given
     assert "has epochs 6, not 7" in refusal(capsys, *base, "--epochs", "7")
     assert "has data digits, not cifar10" in refusal(capsys, *base, "--data", "cifar10")
     assert "has recipe digits, not seed" in refusal(capsys, *base, "--recipe", "seed")

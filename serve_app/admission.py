@@ -47,9 +47,10 @@ class Occupancy:
         speed = max(self._per_second, BEST_SPEED_SHARE * self._best)
         return max(LEAST_INSIDE, min(self.limit, round(speed * WAIT_S)))
 
-    def is_full_for(self, scope: Scope) -> bool:
-        """Whether a request would be one too many now."""
-        return is_bounded(scope) and self.inside >= self.bound
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be one too many now."""
+        return self.inside >= self.bound
 
     def learn(self, found: int, seconds: float) -> None:
         """A request that found so many inside, itself among them, was answered."""
@@ -77,7 +78,7 @@ class Admission:
             await self.app(scope, receive, send)
             return
         occupancy = self.occupancy
-        if occupancy.is_full_for(scope):
+        if occupancy.is_full:
             await refuse(scope, receive, send)
             return
         found: int | None = None  # inside with it, once its body is whole

@@ -32,7 +32,7 @@ from serve_app.batching import MAX_BATCH
 from serve_app.catalog import Catalog
 from serve_app.early_refusal import refuse_early
 from serve_app.model_files import ModelFiles, check_same, unavailable
-from serve_app.no_pickle_port import open_no_pickle_port
+from serve_app.no_pickle_port import keep_pickle_port_closed
 from serve_app.no_websockets import speak_no_websocket
 
 LOG = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class ModelServer:
         engine: EngineName,
         settings: Mapping[str, str],
     ) -> None:
-        open_no_pickle_port()
+        keep_pickle_port_closed()
         speak_no_websocket()
         leave_gpus_of_others()
         self._catalog = Catalog(Path(model), Path(models) if models else None)
@@ -212,7 +212,7 @@ class Page:
     def __init__(
         self, model: str, models: str | None, classifier: Any, explainer: Any, asked: Asked
     ) -> None:
-        open_no_pickle_port()
+        keep_pickle_port_closed()
         speak_no_websocket()
         self._catalog, self._asked = Catalog(Path(model), Path(models) if models else None), asked
         self._handles = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.admission import Occupancy, refuse
+from serve_app.admission import Occupancy, is_bounded, refuse
 from serve_app.security_headers import SecurityHeaders
 
 _occupancy: Occupancy | None = None  # of this process, which is one replica
@@ -30,5 +30,5 @@ class EarlyRefusal:
         self._refuse = SecurityHeaders(refuse)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        too_many = _occupancy is not None and _occupancy.is_full_for(scope)
+        too_many = _occupancy is not None and is_bounded(scope) and _occupancy.is_full
         await (self._refuse if too_many else self.app)(scope, receive, send)

@@ -13,7 +13,7 @@ from typing import Any
 NO_PORT = 0
 
 
-def open_no_pickle_port() -> None:
+def keep_pickle_port_closed() -> None:
     """For this process, a replica, whose server is started after its constructor has run.
 
     AttributeError with a Ray that opens the port in another way, so that none goes unnoticed.

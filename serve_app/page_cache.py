@@ -19,7 +19,7 @@ DAY_S = 24 * HOUR_S
 _NAME = "GRADIO_TEMP_DIR"
 
 
-def own_cache() -> None:
+def use_own_cache() -> None:
     """Give the page a folder of its own, swept each hour. Before Gradio, which reads its name, is
     imported.
 

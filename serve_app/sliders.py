@@ -14,7 +14,7 @@ def whole_number(least: int, most: int, value: int, label: str) -> gr.Slider:
 
 
 @cache
-def take_empty_sliders() -> None:
+def allow_empty_sliders() -> None:
     """Make every slider of this process stand where it stood at first while its number is deleted.
 
     Gradio alone fails on it, without a word; and it takes NaN for a number between any two.

@@ -17,7 +17,7 @@ from serve_app.no_fetching import forbid_fetching
 from serve_app.page_guard import guarded
 from serve_app.page_memory import bound_memory
 from serve_app.page_uploads import bound_uploads
-from serve_app.sliders import take_empty_sliders
+from serve_app.sliders import allow_empty_sliders
 from serve_app.tabs.classify import classify_tab
 from serve_app.tabs.data import data_tab
 from serve_app.tabs.messages import messages
@@ -76,7 +76,7 @@ def build_ui(backend: Backend, folders: Mapping[str, Path]) -> gr.Blocks:
     folders: name -> model folder, whose card, history and report the page shows.
     """
     forbid_fetching()
-    take_empty_sliders()
+    allow_empty_sliders()
     bound_uploads()
     names = model_names(backend)
 

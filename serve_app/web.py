@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from serve_app.api import build_api
 from serve_app.backends import Backend
 from serve_app.catalog import Catalog
-from serve_app.page_cache import own_cache
+from serve_app.page_cache import use_own_cache
 from serve_app.serve_handles import ServeHandles
 
 
@@ -34,7 +34,7 @@ def build_web(api: FastAPI, backend: Backend, folders: Mapping[str, Path]) -> Fa
     folders: name -> model folder of every served model.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    own_cache()
+    use_own_cache()
     import gradio as gr
 
     from serve_app.ui import build_ui, page_options

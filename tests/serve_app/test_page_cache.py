@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app import page_cache
-from serve_app.page_cache import DAY_S, own_cache, sweep
+from serve_app.page_cache import DAY_S, sweep, use_own_cache
 
 
 def put(path, age_s):
@@ -41,7 +41,7 @@ def test_a_folder_that_someone_named_is_left_alone(tmp_path, monkeypatch, named)
     if not named:
         monkeypatch.delenv("GRADIO_TEMP_DIR")
     old = put(tmp_path / f"ray-cifar-page-{os.getuid()}" / "a" / "old.png", DAY_S + 60)
-    own_cache()
+    use_own_cache()
     assert old.exists() is named
     assert (os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)) is named
 
@@ -51,12 +51,12 @@ def test_nobody_else_looks_into_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(page_cache.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is put back as it was
     monkeypatch.delenv("GRADIO_TEMP_DIR")
-    own_cache()
+    use_own_cache()
     folder = Path(os.environ.pop("GRADIO_TEMP_DIR"))
     assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
     folder.rmdir()
     folder.symlink_to(tmp_path / "theirs")
     (tmp_path / "theirs").mkdir()
-    own_cache()
+    use_own_cache()
     other = Path(os.environ["GRADIO_TEMP_DIR"])
     assert other != folder and not other.is_symlink() and other.stat().st_mode & 0o777 == 0o700

@@ -3,12 +3,12 @@
 import gradio as gr
 import pytest
 
-from serve_app.sliders import take_empty_sliders
+from serve_app.sliders import allow_empty_sliders
 
 
 @pytest.fixture
 def slider():
-    take_empty_sliders()
+    allow_empty_sliders()
     return gr.Slider(0, 1, value=0.5, label="Opacity")
 
 

@@ -29,6 +29,9 @@ from serve_app.slow_bodies import MAX_ARRIVING
 SERVE_CONFIG = Path(__file__).with_name("config.yaml")
 CLASSIFY, EXPLAIN, INFER, PAGE = "classify", "explain", "infer", "page"
 HEALTH_CHECK_S = 1.0  # a replica that died is noticed within that time, and not within Serve's 10
+# One that is there but does nothing is replaced after three checks that take longer than this, and
+# not than Serve's 30 s; what it had in hand, another replica then answers.
+HEALTH_CHECK_TIMEOUT_S = 5.0
 DEPLOYMENTS = {CLASSIFY: "Classifier", EXPLAIN: "Explainer", INFER: "Infer"}
 PAGE_DEPLOYMENT = "Page"
 
@@ -155,6 +158,7 @@ def _model_server(application: str, wanted: Arguments, settings: Mapping[str, st
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
         ray_actor_options={"num_cpus": wanted.cores, "num_gpus": wanted.gpus},
         health_check_period_s=HEALTH_CHECK_S,
+        health_check_timeout_s=HEALTH_CHECK_TIMEOUT_S,
         # A new version is loaded and warmed beside the old one, which goes once it answers.
         max_surge_percent=100,
         **options,
@@ -177,6 +181,7 @@ def _page(wanted: Arguments, classifier: Any, explainer: Any, *, asked: Asked) -
         max_queued_requests=256,
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=HEALTH_CHECK_S,
+        health_check_timeout_s=HEALTH_CHECK_TIMEOUT_S,
         # Two of them for a moment, since importing Gradio takes seconds.
         max_surge_percent=100,
     )

@@ -94,6 +94,21 @@ def test_a_killed_replica_costs_no_request_that_is_retried(server, load):
     check_after_a_kill(steady.outcome)
 
 
+def test_a_frozen_replica_is_replaced_and_what_it_had_in_hand_answered(server, load):
+    """It is there and takes connections, but does nothing: in a deadlock, or in swapped memory."""
+    with load() as steady:
+        time.sleep(2)
+        frozen = server.processes(REPLICA.format("classify"))[0]
+        frozen.suspend()
+        seconds = seconds_until(lambda: not frozen.is_running(), 120)
+        replaced = seconds_until(lambda: whole(server), 60)
+        time.sleep(3)
+    slowest = max(steady.outcome.latencies_s)
+    show("replica frozen", steady.outcome, gone_after_s=round(seconds, 1),
+         whole_again_s=round(seconds + replaced, 1), slowest_s=round(slowest, 1))  # fmt: skip
+    check_after_a_kill(steady.outcome)
+
+
 def test_a_killed_proxy_is_back_within_seconds(server, load):
     """Until its successor knows the routes, it says 404 for a moment; that is Serve's own doing."""
     with load(retry_after_s=8.0) as steady:

@@ -23,9 +23,7 @@ from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 # Health must answer, and the page stay usable, when the model is busy.
 BOUNDED = ("/v1/classify", "/v1/explain", "/v2/models")
 WAIT_S = 0.7  # so long a request should wait; the slowest hundredth waits twice as long
-LEAST_INSIDE = (
-    16  # so many may be inside however slow it is; fewer say little of the speed under load
-)
+LEAST_INSIDE = 16  # may be, however slow it is; fewer say little of the speed under load
 AVERAGED_OVER = 32  # requests, about: the speed is a running mean
 BEST_SPEED_SHARE = 0.8  # so much of the best recent speed is assumed at least
 BEST_SPEED_HALF_LIFE_S = 30.0

@@ -18,8 +18,8 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from jobs.connection import RAY_SETTINGS, start_local_ray
+from jobs.free_port import free_port
 from serve_app.settings import apply_local_settings, apply_serve_settings
-from tests.ports import free_port
 
 # Ray reads these when it is imported or started.
 os.environ.update(RAY_SETTINGS)

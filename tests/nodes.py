@@ -14,7 +14,7 @@ import sys
 
 from ray.cluster_utils import Cluster
 
-from tests.ports import free_port
+from jobs.free_port import free_port
 
 cores, dashboard_port = int(sys.argv[1]), free_port()
 cluster = Cluster(

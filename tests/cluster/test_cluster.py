@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cifar_model.history import read_history
-from tests.ports import free_port
+from jobs.free_port import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]

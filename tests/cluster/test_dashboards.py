@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cluster.dashboard import ROWS, dashboard
-from tests.ports import free_port
+from jobs.free_port import free_port
 
 DASHBOARDS = Path(__file__).parents[2] / "cluster" / "dashboards"
 RULES = yaml.safe_load((DASHBOARDS / "rules.yaml").read_text())

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.ports import free_port
+from jobs.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 REPLICA = "ray::ServeReplica:{}"  # of an application

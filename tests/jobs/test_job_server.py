@@ -9,8 +9,8 @@ from ray.job_submission import JobStatus
 
 from cifar_model.errors import InputError
 from jobs import job_server, submit
+from jobs.free_port import free_port
 from jobs.job_server import readable_errors
-from tests.ports import free_port
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from cifar_model.errors import InputError
+from jobs.free_port import free_port
 from serve_app.__main__ import check_port_is_free, main, share_of_gpus
 from serve_app.admission import LEAST_INSIDE
 from serve_app.app import DEPLOYMENTS, build, deployment_options, read_arguments
 from serve_app.ours import check_kept
 from serve_app.room import check_room, say_what_is_awaited
-from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.free_port import free_port
 from jobs.load.process_tree import cpu_between, cpu_seconds, memory_mib
 from jobs.load.server import serving
-from tests.ports import free_port
 
 # A server whose child burns CPU, holds 64 MiB, and has left the process group.
 SERVER = """

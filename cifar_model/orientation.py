@@ -12,11 +12,15 @@ import numpy as np
 
 from cifar_model.framing import Picture
 
+LOOKED_AT = 64 * 2**10  # bytes, as many as a JPEG has room for; PNG and WebP may hold megabytes
+_PREFIX = b"Exif\0\0"
+
 
 def orientation(exif: bytes) -> int:
     """EXIF's orientation, 1 to 8; 1, upright, where there is none or it can't be read."""
-    while exif.startswith(b"Exif\0\0"):  # Pillow puts one before a PNG's, whether it has one or not
-        exif = exif[6:]
+    exif = exif[:LOOKED_AT]
+    while exif.startswith(_PREFIX):  # Pillow puts one before a PNG's, whether it has one or not
+        exif = exif[len(_PREFIX) :]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1

@@ -118,7 +118,7 @@ def _webp(data: bytes) -> Drawing:
             # Of an animation the first frame; what else comes twice the decoder refuses.
             key = (name, 0 if name == _FRAME else number)
             parts.setdefault(key, data[position:end] + bytes((end - start) % 2))
-        elif name == b"EXIF" and not exif and data[20] & _HAS_EXIF:
+        elif extended and name == b"EXIF" and not exif and data[20] & _HAS_EXIF:
             exif = data[start:end]
         position = end + (end - start) % 2
     else:

@@ -337,6 +337,7 @@ def damaged_webps() -> list[Case]:
         "container alone": b"RIFF\x04\0\0\0WEBP",
         "cut": noise[:200],
         "cut in its header": noise[:18],
+        "EXIF alone": riff((b"EXIF", b"")),
         "lossy, of zeros": b"RIFF\x2c\0\0\0WEBPVP8 \x20\0\0\0" + bytes(32),
         "lossless, of zeros": b"RIFF\x2c\0\0\0WEBPVP8L\x20\0\0\0" + bytes(32),
         "length 0": patched(noise, 4, bytes(4)),
@@ -432,6 +433,7 @@ def odd_pictures() -> list[Case]:
             RED,
         ),
         "EXIF bomb": (red_png(before=chunk(b"eXIf", exif_bomb(60_000, 4_000_000, 4_100_000))), RED),
+        "EXIF of prefixes": (red_png(before=chunk(b"eXIf", b"Exif\0\0" * 1_600_000)), RED),
         "EXIF of random bytes": (red_png(before=chunk(b"eXIf", RNG.bytes(300))), RED),
         "EXIF cut short": (red_png(before=chunk(b"eXIf", exif(6)[:15])), RED),
         "EXIF pointing outside": (

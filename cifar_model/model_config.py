@@ -14,6 +14,7 @@ from cifar_model.recipe import Recipe, from_json
 
 FORMAT = 1
 CONFIG = "config.json"
+SIDES = range(8, 4097)  # of the images, in pixels: a damaged number must not ask for gigabytes
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,15 @@ def read_config(folder: Path) -> ModelConfig:
             raise InputError(
                 f"model {folder}: format {values['format']}, this version reads {FORMAT}"
             )
-        normalisation = values["normalisation"]
+        normalisation, side = values["normalisation"], int(values["architecture"]["image_size"])
+        if side not in SIDES:
+            raise InputError(
+                f"model {folder}: image_size {side} in {CONFIG}, expected {SIDES[0]} to {SIDES[-1]}"
+            )
         return ModelConfig(
             name=str(values["name"]),
             class_names=tuple(str(name) for name in values["class_names"]),
-            image_size=int(values["architecture"]["image_size"]),
+            image_size=side,
             normalisation=Normalisation(
                 tuple(map(float, normalisation["mean"])),  # type: ignore[arg-type]
                 tuple(map(float, normalisation["std"])),  # type: ignore[arg-type]
@@ -93,6 +98,8 @@ def read_config(folder: Path) -> ModelConfig:
         )
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    ) as error:  # fmt: skip
         detail = f"{type(error).__name__}: {error}"
         raise InputError(f"model {folder}: {CONFIG} can't be used: {detail}") from error

@@ -41,10 +41,9 @@ NO_SECRETS = (_RATE, _BURST, _HEADER)
 SHORTEST_KEY = 16  # characters
 ALWAYS_OPEN = ("/healthz", "/readyz")
 ALWAYS_OPEN_UNDER = "/v2/health/"
-ENDPOINTS = ("/v1/", "/v2/")
-# The endpoints, and what makes the page's server work. The page's many small files don't count.
-COUNTED = (
-    *ENDPOINTS,
+_ENDPOINTS = ("/v1/", "/v2/")
+# What makes the page's server work. Its many small files don't count.
+_PAGE_ACTIONS = (
     "/gradio_api/queue/join",
     "/gradio_api/call/",
     "/gradio_api/run/",
@@ -152,7 +151,7 @@ class Access:
         key = self._key(scope) if self._settings.keys else None
         refused = self._settings.keys and key is None
         # Guesses at keys are counted too, on every path; but a full replica looks at none.
-        if self._buckets is not None and (refused or scope["path"].startswith(COUNTED)):
+        if self._buckets is not None and (refused or _is_counted(scope["path"])):
             wait = math.ceil(self._buckets.wait_s(key or self._address(scope), time.monotonic()))
             if wait:
                 words = f"more than {self._settings.rate:g} requests a second; retry in {wait} s"
@@ -163,7 +162,7 @@ class Access:
             words = "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
             response = problem_response(Problem(401, "unauthorized", words), scope["path"])
             # On the page a browser asks for name and password; the key is the password.
-            scheme = "Bearer" if scope["path"].startswith(ENDPOINTS) else "Basic"
+            scheme = "Bearer" if _is_endpoint(scope["path"]) else "Basic"
             response.headers["WWW-Authenticate"] = f'{scheme} realm="classifier", charset="UTF-8"'
             await response(scope, receive, send)
             return
@@ -193,6 +192,14 @@ class Access:
 
 def _is_open(path: str) -> bool:
     return path in ALWAYS_OPEN or path.startswith(ALWAYS_OPEN_UNDER)
+
+
+def _is_endpoint(path: str) -> bool:
+    return path == "/v2" or path.startswith(_ENDPOINTS)
+
+
+def _is_counted(path: str) -> bool:
+    return _is_endpoint(path) or path.startswith(_PAGE_ACTIONS)
 
 
 def _presented(scope: Scope) -> list[bytes]:

@@ -150,7 +150,7 @@ def connect(url: str) -> httpx.Client:
         raise InputError(f"--url {url}: expected http://HOST:PORT")
     try:
         key = os.environ.get("RAY_CIFAR_API_KEY")
-        headers = {"x-api-key": key} if key else None
+        headers = {b"x-api-key": os.fsencode(key)} if key else None  # any characters may be in it
         timeout = httpx.Timeout(60, connect=10)
         client = httpx.Client(base_url=url, timeout=timeout, headers=headers)
         ask(client, "GET", "/healthz")

@@ -24,6 +24,7 @@ from serve_app.form_charset import FormCharset
 from serve_app.problems import RETRY_AFTER_S, Problem, problem_response
 from serve_app.readable_address import ReadableAddress
 from serve_app.serve_headers import PlainHeaders
+from serve_app.uploads import MAX_BODY
 
 LOG = logging.getLogger(__name__)
 # Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program, or
@@ -60,13 +61,13 @@ def guarded() -> dict[str, Any]:
 
 class PageRoutes:
     """ASGI middleware: 404 for routes that the page has no use for and for streams of nobody, 503
-    for too many streams, 413 for more than an action takes, 400 for an upload with lines that are
-    nearly boundaries.
+    for too many streams, 413 for more than an action or an upload takes, 400 for an upload with
+    lines that are nearly boundaries.
     """
 
     def __init__(self, app: ASGIApp, most_streams: int = MOST_STREAMS) -> None:
         self.app, self.most_streams, self.streams = app, most_streams, 0
-        self.bounded = limit_bodies(app, MOST_GIVEN)
+        self.actions, self.uploads = limit_bodies(app, MOST_GIVEN), limit_bodies(app, MAX_BODY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -79,9 +80,9 @@ class PageRoutes:
             if path.rstrip("/") == _INFO:
                 # Asked without a page, Gradio shows everyone the host that the first one named.
                 scope = {**scope, "query_string": scope["query_string"] + b"&page="}
-            await self.bounded(scope, receive, send)
+            await self.actions(scope, receive, send)
         elif scope["type"] == "http":
-            await self.app(scope, with_checked_boundaries(scope, receive), send)
+            await self.uploads(scope, with_checked_boundaries(scope, receive), send)
         else:
             await self.app(scope, receive, send)
 

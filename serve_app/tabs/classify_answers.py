@@ -18,6 +18,7 @@ from serve_app.example_pictures import shipped_pictures
 from serve_app.faithfulness import Faithfulness, measure_faithfulness
 from serve_app.images import decode_image
 from serve_app.model_data import read_data, why_unreadable
+from serve_app.models import check_unchanged
 from serve_app.tabs.messages import class_index, messages
 
 BEST = "predicted"  # instead of a class to explain
@@ -63,6 +64,7 @@ class ClassifyAnswers:
             del part, framed  # the whole picture, for which no room is held any more
             found = await backend.explain(square, target, layer, method=method, model=model_name)
             faithful = await measure_faithfulness(backend, square, found, model_name)
+            check_unchanged(backend, model_name, config)
             best = top_predictions(found.probabilities, config.class_names, top_k)
         return (
             {prediction["label"]: prediction["probability"] for prediction in best},

@@ -18,6 +18,7 @@ from serve_app.answers import enlarged, explained_picture, side_by_side
 from serve_app.backends import Backend
 from serve_app.commands import how_to_evaluate
 from serve_app.model_files import why_not_its_own
+from serve_app.models import check_unchanged
 from serve_app.tabs.galleries import Captioned
 from serve_app.tabs.messages import class_index, messages
 
@@ -100,13 +101,16 @@ class MisclassifiedAnswers:
     ) -> list[Explanation]:
         """Of the predicted class, and of the true one."""
         image, classes = chosen.images[i], (int(chosen.predicted[i]), int(chosen.true[i]))
+        config = self.backend.models[model_name]
         with messages("These can't be explained"):
-            return await asyncio.gather(
+            found = await asyncio.gather(
                 *(
                     self.backend.explain(image, k, layer, method=method, model=model_name)
                     for k in classes
                 )
             )
+            check_unchanged(self.backend, model_name, config)
+        return found
 
     def _select(self, model_name: str, true: str, predicted: str, order: str) -> Mistakes | None:
         """The wrong answers that were asked for, in order; None without a report."""

@@ -89,6 +89,11 @@ def edit_config(folder, **changes):
         (lambda f: edit_config(f, format=2), "format 2, this version reads 1"),
         (lambda f: edit_config(f, recipe={}), "recipe: missing"),
         (lambda f: edit_config(f, metrics=None), "config.json can't be used"),
+        (lambda f: edit_config(f, seed=float("inf")), "config.json can't be used"),
+        (lambda f: edit_config(f, metrics={"val_loss": 10**400}), "config.json can't be used"),
+        (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json can't be used"),
+        (lambda f: edit_config(f, architecture={"image_size": 0}), "image_size 0"),
+        (lambda f: edit_config(f, architecture={"image_size": 10**5}), "image_size 100000"),
         (lambda f: (f / "config.json").write_text("[]"), "config.json can't be used"),
     ],
 )

@@ -26,7 +26,7 @@ KEY, OTHER = "k" * 16, "another-long-key-of-mine"
 
 def client(**environment: str) -> TestClient:
     api = FastAPI()
-    for path in ("/v1/models", "/healthz", "/readyz", "/v2/health/live", "/page.js"):
+    for path in ("/v1/models", "/v2", "/healthz", "/readyz", "/v2/health/live", "/page.js"):
         api.get(path)(lambda: {"ok": True})
     install_access(api, read_access_settings(environment))
     return TestClient(api)
@@ -131,7 +131,8 @@ def test_health_needs_no_key_and_is_not_counted(path):
 
 def test_who_asks_too_often_is_told_when_to_come_back():
     asked = client(RAY_CIFAR_RATE="0.01", RAY_CIFAR_BURST="3")
-    assert [asked.get("/v1/models").status_code for _ in range(5)] == [200] * 3 + [429] * 2
+    paths = ["/v1/models", "/v2", "/v1/models", "/v2", "/v1/models"]
+    assert [asked.get(path).status_code for path in paths] == [200] * 3 + [429] * 2
     refused = asked.get("/v1/models")
     assert refused.json()["error"]["code"] == "too_many_requests"
     assert 90 <= int(refused.headers["retry-after"]) <= 100

@@ -140,7 +140,7 @@ def test_a_busy_server_is_asked_again_when_it_says(run_server, digits_model, fol
 
 def test_a_key_is_sent_and_a_rate_waited_for(run_server, digits_model, folder, capsys, monkeypatch):
     api = build_api(InProcess({"digits": Predictor.load(digits_model)}))
-    key = "a key of sixteen characters"
+    key = "a key of sixteen charact\u00e8res"
     settings = AccessSettings((hashlib.sha256(key.encode()).digest(),), rate=10.0, burst=6.0)
     with run_server(Access(api, settings)) as address:
         status, lines, errors = run(capsys, folder / "00.png", "--url", address)

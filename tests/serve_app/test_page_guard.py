@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from serve_app.page_guard import PageRoutes, guarded
+from serve_app.uploads import MAX_BODY
 
 
 @pytest.mark.parametrize(
@@ -147,3 +148,15 @@ def test_an_upload_with_lines_that_are_nearly_boundaries_is_refused_in_no_time(p
     answer = TestClient(app).post("/gradio_api/upload", content=body, headers=kind)
     assert answer.status_code == status, answer.text
     assert time.process_time() - start < 1  # of computing; a busy machine takes longer to do it
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_an_upload_is_bounded_without_a_server_in_front(declared):
+    """As in a Space. A field that is no file stays in memory."""
+    app = gr.mount_gradio_app(FastAPI(), gr.Blocks(), path="/", app_kwargs=guarded())
+    head = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n'
+    parts = [head, *[bytes(2**20)] * (MAX_BODY // 2**20 + 1), b"\r\n--b--\r\n"]
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    body = b"".join(parts) if declared else iter(parts)
+    answer = TestClient(app).post("/gradio_api/upload", content=body, headers=kind)
+    assert answer.status_code == 413, answer.text

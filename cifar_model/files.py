@@ -99,6 +99,11 @@ def clear_asides(folder: Path, pattern: str = "**/.*") -> None:
             path.unlink(missing_ok=True)
 
 
+def is_aside(path: Path) -> bool:
+    """Whether it is one of these, being written or left by a writer that was killed."""
+    return _ASIDE.fullmatch(path.name) is not None
+
+
 def clear_asides_of(path: Path) -> None:
     """The same, of one file or folder that nobody is writing."""
     clear_asides(path.parent, f".{glob.escape(path.name)}{_MARK}*")

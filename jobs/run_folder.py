@@ -24,13 +24,14 @@ from typing import Any
 from cifar_model.checkpoints import newest_whole, newest_whole_here
 from cifar_model.errors import InputError
 from cifar_model.field_types import check_types
-from cifar_model.files import clear_asides_of, write_json
+from cifar_model.files import write_json
 from cifar_model.given_path import given_path
 from cifar_model.history import STARTUP
 from cifar_model.model_config import CONFIG
 from cifar_model.recipe import Recipe, from_json
 from cifar_model.run_plan import Precision
 from jobs import storage as storage_uri
+from jobs.held_folder import held, is_begun
 
 DIVERGED = "diverged.txt"
 RUN, MODEL = "run.json", "model"
@@ -91,18 +92,21 @@ def has_ended(folder: Path) -> bool:
 
 def check_new(folder: Path) -> None:
     """InputError if the folder is another run's."""
-    clear_unbegun(folder, RUN)
     if has_ended(folder):
         raise InputError(
             f"run {folder.name!r} has ended: its model is {folder / MODEL}; choose another --name"
         )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--name {folder.name}: {folder} is a file; choose another --name")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(
-            f"run {folder.name!r} was begun in {folder}; "
-            "add --resume to go on with it, or choose another --name"
-        )
+    if folder.exists() and is_begun(folder):
+        raise _taken(folder)
+
+
+def _taken(folder: Path) -> InputError:
+    return InputError(
+        f"run {folder.name!r} was begun in {folder}; "
+        "add --resume to go on with it, or choose another --name"
+    )
 
 
 def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
@@ -111,7 +115,10 @@ def begin(folder: Path, request: RunRequest, fingerprint: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_free(folder, "a run")
-        write_json(folder / RUN, {**request.to_json(), "fingerprint": fingerprint})
+        with held(folder):
+            if (folder / RUN).exists():  # since we looked
+                raise _taken(folder)
+            write_json(folder / RUN, {**request.to_json(), "fingerprint": fingerprint})
     except OSError as error:
         raise InputError(f"--storage: can't write to {folder}: {error}") from error
 
@@ -129,12 +136,6 @@ def check_free(
             f"--storage: {free / 2**20:.0f} MiB free in {folder}, {what} needs "
             f"{needed / 2**20:.0f} MiB for checkpoints and models; free some, {remedy}"
         )
-
-
-def clear_unbegun(folder: Path, request: str) -> None:
-    """Remove what is left of a request where nobody has got further than to write that file."""
-    if folder.is_dir() and not (folder / request).exists():
-        clear_asides_of(folder / request)
 
 
 def check_data(what: str, data: str, fingerprint: str, begun_on: str) -> None:
@@ -194,7 +195,7 @@ def last_checkpoint(folder: Path, uri: str | None, epochs: int, say: Callable[[s
     if uri is None:
         found = newest_whole_here(folder, say)
     else:
-        aside = folder.parent / "last-checkpoint"
+        aside = folder.parent / ".last-checkpoint"  # no run's name
         shutil.rmtree(aside, ignore_errors=True)
 
         def fetch(name: str) -> Path:

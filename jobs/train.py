@@ -9,7 +9,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from cifar_model.batch_plan import check_share
@@ -19,7 +19,7 @@ from cifar_model.dataset import ImageDataset, TrainingData, limit_train, split_f
 from cifar_model.errors import one_line_errors
 from cifar_model.listing import ListedDataset
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
-from cifar_model.run_plan import PRECISIONS, RunPlan, validation_batch
+from cifar_model.run_plan import PRECISIONS, RunPlan, validation_batch_size
 from cifar_model.sources import IMAGE_SIDE, SOURCES, list_source, load_to_split
 from jobs import run_folder as runs
 from jobs import storage
@@ -155,7 +155,7 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     )
     batch_size, workers = request.recipe.batch_size, max(1, layout.workers)
     check_share(len(data.train), batch_size, workers, "training images")
-    check_share(len(data.val), validation_batch(request.recipe), workers, "validation images")
+    check_share(len(data.val), validation_batch_size(request.recipe), workers, "validation images")
     if begun_on is None:
         runs.begin(folder, request, fingerprint)
         if uri:
@@ -164,7 +164,8 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
     if options.compile:
         go_on += ["--compile"]
-    alone = held(folder, below=True) if uri is None else nullcontext()
+    # Of a run at a URI, what is beside the copy that is fetched anew: as far as this machine knows.
+    alone = held(folder, below=True) if uri is None else held(folder.parent)
     with interruptible("jobs.train", *go_on), alone:
         if uri is None:  # another command may have ended it while the data were read
             runs.check_unfinished(folder)

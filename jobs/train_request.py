@@ -15,6 +15,7 @@ from cifar_model.recipe import load_recipe, recipe_for
 from cifar_model.run_plan import check_seed
 from jobs import run_folder as runs
 from jobs import storage
+from jobs.held_folder import held
 from jobs.resumed_options import check_same
 from jobs.run_folder import RunRequest
 from jobs.worker_layout import WorkerLayout
@@ -55,7 +56,9 @@ def reach(place: str, name: str, *, in_process: bool) -> Path:
             raise InputError(
                 f"--storage {place}: expected a folder; a run without Ray (--workers 0) stays here"
             )
-        storage.pull(storage.join(place, name), folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(folder.parent):  # not while a command of this machine is at work on its copy
+            storage.pull(storage.join(place, name), folder)
         if not runs.has_ended(folder):  # a part of a model, sent up by one who was killed
             shutil.rmtree(folder / runs.MODEL, ignore_errors=True)
     return folder

@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 import torch
 
 from cifar_model.dataset import limit_train, split_for_training
+from cifar_model.errors import InputError
 from cifar_model.history import read_history
 from cifar_model.model_config import read_config
 from cifar_model.predictor import Predictor
@@ -355,3 +358,20 @@ def test_help_gives_units_and_defaults():
     shown = " ".join(command("--help").stdout.split())
     for words in ("default: 2", "default: digits", "side in pixels", "passes over"):
         assert words in shown
+
+
+def test_of_commands_that_begin_one_name_at_once_one_does(tmp_path):
+    together = threading.Barrier(8)
+
+    def begin(seed):
+        request = runs.RunRequest("digits", 16, None, load_recipe("digits"), seed, "auto", 0)
+        together.wait()
+        try:
+            runs.begin(tmp_path / "run", request, "0" * 64)
+        except InputError:
+            return None
+        return seed
+
+    with ThreadPoolExecutor(8) as pool:
+        (begun,) = [seed for seed in pool.map(begin, range(8)) if seed is not None]
+    assert runs.resume(tmp_path / "run")[0].seed == begun

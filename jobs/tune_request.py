@@ -16,8 +16,9 @@ from cifar_model.given_path import given_path
 from cifar_model.recipe import Recipe, from_json, load_recipe, recipe_for
 from cifar_model.run_plan import Precision, check_seed
 from jobs import lr_find
+from jobs.held_folder import held, is_begun
 from jobs.resumed_options import check_same
-from jobs.run_folder import check_free, clear_unbegun, default_name, run_folder
+from jobs.run_folder import check_free, default_name, run_folder
 from jobs.search_space import LR, band
 from jobs.storage import is_uri
 from jobs.tune_report import REPORT
@@ -71,6 +72,8 @@ def settle(options: argparse.Namespace) -> tuple[Search, Path]:
     search = Search(recipe, **given)
     if search.lr and search.lr_band:
         raise InputError("--lr and --lr-band: give one of them")
+    if search.lr_band and "decades" in given:
+        raise InputError("--lr-decades and --lr-band: give one of them")
     name = options.name
     if name is None:
         name = default_name("tune", search.data.partition(":")[0], recipe.name)
@@ -133,18 +136,23 @@ def given_band(text: str) -> tuple[float, float]:
 
 def begin(folder: Path, search: Search) -> None:
     """Claim the folder for a new search; InputError if it is taken, or its disk too full."""
-    clear_unbegun(folder, REQUEST)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"{folder} is there already; add --resume to go on with a search, "
-            "or choose another --name"
-        )
+    if folder.exists() and (not folder.is_dir() or is_begun(folder)):
+        raise _taken(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_free(folder, f"a search of {search.trials} trials", search.trials)
-        write_request(folder, search)
+        with held(folder):
+            if (folder / REQUEST).exists():  # since we looked
+                raise _taken(folder)
+            write_request(folder, search)
     except OSError as error:
         raise InputError(f"--storage: can't write to {folder}: {error}") from error
+
+
+def _taken(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} is there already; add --resume to go on with a search, or choose another --name"
+    )
 
 
 def write_request(folder: Path, search: Search) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_model.errors import InputError
+from jobs.connection import is_local
 from jobs.ray_training import MAX_FAILURES, failure_reason
 from jobs.search_space import Dimension, centre
 from jobs.tune_report import Trial
@@ -32,6 +33,7 @@ def search_on_tune(
 ) -> list[Trial]:
     """Run all trials that have not ended yet; returns what became of each."""
     import optuna
+    import ray
     from ray import tune
     from ray.tune.error import TuneError
 
@@ -41,9 +43,11 @@ def search_on_tune(
     # Tune counts the reports of a trial from 1 again when it goes on after a kill.
     warnings.filterwarnings("ignore", "The reported value is ignored because this `step`")
     # A trial's driver only waits for its workers; with a share of a core for each driver, the last
-    # worker would find none whole. Something Tune must be told, so it is a little memory.
+    # worker would find none whole. On this machine its share of the memory bounds how many start:
+    # Tune's own limit lets all pass that are tried again. A cluster may yet grow.
+    memory = int(ray.cluster_resources()["memory"] / concurrent) if is_local() else 1 << 20
     trainable = tune.with_resources(
-        tune.with_parameters(run_trial, plan=plan, data=[data]), {"CPU": 0, "memory": 1 << 20}
+        tune.with_parameters(run_trial, plan=plan, data=[data]), {"CPU": 0, "memory": memory}
     )
     experiment = folder / EXPERIMENT
     if put_back(experiment):
@@ -52,7 +56,7 @@ def search_on_tune(
         logging.getLogger("ray.tune.search.optuna").setLevel(logging.ERROR)
         tuner = tune.Tuner.restore(str(experiment), trainable, resume_errored=True)
     else:
-        tuner = new_tuner(search, dimensions, trainable, concurrent, folder)
+        tuner = new_tuner(search, dimensions, trainable, concurrent, folder, plan.folder)
     try:
         results = tuner.fit()
     except TuneError as error:
@@ -76,13 +80,21 @@ def search_on_tune(
 
 
 def new_tuner(
-    search: Search, dimensions: Sequence[Dimension], trainable: Any, concurrent: int, folder: Path
+    search: Search,
+    dimensions: Sequence[Dimension],
+    trainable: Any,
+    concurrent: int,
+    folder: Path,
+    trials: Path,
 ) -> Tuner:
-    """A search that begins: Optuna proposes, ASHA stops early."""
+    """A search that begins: Optuna proposes, ASHA stops early.
+
+    trials: the folder of the trials' runs.
+    """
     from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
+    from jobs.early_stopping import ResumableASHA
     from jobs.trial_table import TrialTable
     from jobs.tune_record import KeepRecord
 
@@ -99,8 +111,8 @@ def new_tuner(
                 points_to_evaluate=[first_point(search, dimensions)], seed=search.seed
             ),
             # Epochs count from 0, so a trial never reaches `epochs` and ends by itself.
-            scheduler=ASHAScheduler(
-                time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 3)
+            scheduler=ResumableASHA(
+                trials, time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 3)
             ),
         ),
         run_config=tune.RunConfig(

@@ -122,6 +122,7 @@ def test_how_many_trials_run_at_a_time(monkeypatch):
         ("--resume", "say which search with --name"),
         ("--resume --name none", "no search 'none'"),
         ("--name=", "--name ''"),
+        ("--lr-band 0.1:1 --lr-decades 2", "--lr-decades and --lr-band: give one of them"),
         ("--lr=", "neither a number nor an lr_find.json"),
         ("--recipe=", "an empty path"),
         ("--gpus-per-worker nan", "--gpus-per-worker nan"),

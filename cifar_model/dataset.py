@@ -188,14 +188,15 @@ def stratified_split(
     """Indices of the rest and of a part of `size` images that keeps the class shares, both sorted.
 
     Each class gives its share, rounded by largest remainder, and at least one image where it has
-    two or more.
+    more than stay behind.
 
     left: so many of each class stay behind.
     """
     rng = np.random.default_rng(seed)
     classes, counts = np.unique(labels, return_counts=True)
     exact = counts * (size / len(labels))
-    quota = np.clip(np.floor(exact).astype(np.int64), (counts > 1).astype(np.int64), counts - left)
+    least = (counts > left).astype(np.int64)
+    quota = np.clip(np.floor(exact).astype(np.int64), least, counts - left)
     order = np.argsort(np.floor(exact) - exact, kind="stable")
     for position in np.resize(order, len(order) * 2):
         if quota.sum() >= size:

@@ -70,11 +70,12 @@ class EpochLog(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print and record the epoch; on all workers `TrainingDiverged` for a loss not finite."""
-        if not math.isfinite(loss := float(trainer.callback_metrics["train_loss"])):
-            raise TrainingDiverged(
-                f"training diverged: the loss was {loss} in epoch {trainer.current_epoch}; "
-                "lower the learning rate (python -m jobs.lr_find suggests one)"
-            )
+        for name in ("train_loss", "val_loss"):  # the last step shows in the second alone
+            if not math.isfinite(loss := float(trainer.callback_metrics[name])):
+                raise TrainingDiverged(
+                    f"training diverged: the loss was {loss} in epoch {trainer.current_epoch}; "
+                    "lower the learning rate (python -m jobs.lr_find suggests one)"
+                )
         if not trainer.is_global_zero:
             return
         now = time.perf_counter()

@@ -44,6 +44,8 @@ class RangeTest:
     @property
     def smoothed(self) -> NDArray[np.float64]:
         """The losses, each averaged with its neighbours."""
+        if not self.losses:  # the first was no number
+            return np.empty(0)
         width = 2 * SMOOTHING + 1
         padded = np.pad(np.asarray(self.losses), SMOOTHING, mode="edge")
         return np.convolve(padded, np.ones(width) / width, mode="valid")

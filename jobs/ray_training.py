@@ -86,7 +86,7 @@ def fit_on_ray(
 def started_ray(layout: WorkerLayout, stages: Stages) -> Iterator[tuple[WorkerLayout, int, float]]:
     """Ray, with the layout on its nodes, and what each worker gets: cores and GPUs."""
     with connected(stages) as cluster:
-        layout = layout.on(cluster.nodes)
+        layout = layout.limited_to_gpus(cluster.nodes)
         cpus, gpus = layout.resources(cluster.nodes)
         if shortage := layout.shortage(cluster.nodes, cpus, gpus):
             stages.say(f"{shortage}. Waiting for the cluster to grow")

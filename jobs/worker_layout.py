@@ -18,7 +18,7 @@ class WorkerLayout:
     cpus_each: int | None = None
     gpus_each: float | None = None
     min_workers: int | None = None  # elastic: go on with as few
-    workers_given: bool = True  # else `workers` is the most, and a GPU each decides
+    workers_given: bool = True  # else `workers` is the most, and the GPUs decide
 
     @property
     def count(self) -> int | tuple[int, int]:
@@ -37,7 +37,13 @@ class WorkerLayout:
             raise InputError(f"--cpus-per-worker {self.cpus_each}: expected 1 or more")
         if self.gpus_each is not None and not 0 <= self.gpus_each < math.inf:
             raise InputError(f"--gpus-per-worker {self.gpus_each:g}: expected 0 or more")
-        if self.gpus_each is not None and 0 < self.gpus_each < 1 < self.workers:
+        if self.gpus_each is not None and self.workers == 0:
+            raise InputError(
+                f"--gpus-per-worker {self.gpus_each:g} with --workers 0: this process has the GPUs "
+                "that CUDA_VISIBLE_DEVICES names; set that, or give --workers 1"
+            )
+        shared = self.gpus_each is not None and 0 < self.gpus_each < 1
+        if shared and self.workers_given and self.workers > 1:
             raise InputError(
                 f"--gpus-per-worker {self.gpus_each:g} with --workers {self.workers}: workers of a "
                 "run can't share a GPU (NCCL); expected --workers 1, or whole GPUs"
@@ -45,12 +51,14 @@ class WorkerLayout:
         if self.workers:
             check_address()
 
-    def on(self, nodes: Sequence[Mapping[str, float]]) -> WorkerLayout:
-        """With as many workers as there are GPUs, where fewer and nobody asked for a number."""
-        gpus = int(_total(nodes, "GPU"))
-        if self.workers_given or self.gpus_each is not None or not gpus:
+    def limited_to_gpus(self, nodes: Sequence[Mapping[str, float]]) -> WorkerLayout:
+        """With no more workers than the GPUs suffice for, where nobody asked for a number."""
+        gpus = _total(nodes, "GPU")
+        each = 1.0 if self.gpus_each is None else self.gpus_each
+        if self.workers_given or not gpus or not each:
             return self
-        return replace(self, workers=max(self.min_workers or 1, min(self.workers, gpus)))
+        most = int(gpus / each) if each >= 1 else 1  # workers of a run can't share a GPU
+        return replace(self, workers=max(self.min_workers or 1, min(self.workers, most)))
 
     def resources(self, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
         """Cores and GPUs of each worker on these nodes; all cores that leave room for every worker.

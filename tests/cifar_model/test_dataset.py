@@ -80,6 +80,11 @@ def test_a_limit_is_the_number_of_images_that_remain(counts):
         assert len(stratified_split(labels, limit, seed=0, left=0)[1]) == limit
 
 
+def test_a_limit_leaves_an_image_of_the_rarest_class():
+    labels = np.repeat([0, 1], [500, 1])
+    assert 1 in labels[stratified_split(labels, 100, seed=0, left=0)[1]]
+
+
 @pytest.mark.parametrize("limit", [0, 5, 61])
 def test_a_limit_out_of_range_is_refused(limit):
     with pytest.raises(InputError, match="--train-limit"):

@@ -47,6 +47,8 @@ def test_a_curve_without_a_usable_minimum_suggests_nothing(loss_of, words):
 
 def test_a_sweep_that_diverges_at_once_says_so():
     assert "diverged after 3 steps" in RangeTest(LRS[:3], (2.3, 5.0, 9.0)).problem
+    found = RangeTest((), ()).to_json()
+    assert "diverged after 0 steps" in found["problem"] and found["points"] == []
 
 
 @pytest.mark.parametrize("values", [(0, 1, 100), (1, 0.1, 100), (1e-5, 1, 5)])

@@ -160,6 +160,13 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_reason_and_without_a_che
     assert not list(tmp_path.glob("*.ckpt"))
 
 
+def test_a_last_step_that_blows_up_shows_in_the_validation_loss(tmp_path, data):
+    """The training loss of a step is that before it."""
+    few = replace(data, train=data.train.take(np.arange(40)))
+    with pytest.raises(TrainingDiverged):
+        run(tmp_path, few, plan(weight_decay=1e30, batch_size=64, epochs=1))
+
+
 def test_checkpoints_hold_plain_values_and_tensors_only(tmp_path, data):
     chosen = plan(epochs=1)
     _, module = run(tmp_path, data, chosen)

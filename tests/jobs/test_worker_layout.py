@@ -39,8 +39,14 @@ def test_shares_of_a_gpu_add_up():
 
 def test_workers_of_a_run_cannot_share_a_gpu():
     WorkerLayout(1, gpus_each=0.5).check()
+    WorkerLayout(2, gpus_each=0.5, workers_given=False).check()  # one, then
     with pytest.raises(InputError, match="can't share a GPU"):
         WorkerLayout(2, gpus_each=0.5).check()
+
+
+def test_gpus_are_dealt_out_to_workers_alone():
+    with pytest.raises(InputError, match="--workers 0: this process has the GPUs"):
+        WorkerLayout(0, gpus_each=0).check()
 
 
 @pytest.mark.parametrize(
@@ -74,11 +80,14 @@ def test_what_a_machine_has_no_room_for_is_refused_and_a_cluster_may_grow(monkey
         (WorkerLayout(2, workers_given=False), [GPU_NODE] * 3, 2),
         (WorkerLayout(2, workers_given=False), [CPU_NODE], 2),
         (WorkerLayout(2, gpus_each=0, workers_given=False), [GPU_NODE], 2),
+        (WorkerLayout(2, gpus_each=1, workers_given=False), [GPU_NODE], 1),
+        (WorkerLayout(2, gpus_each=2, workers_given=False), [GPU_NODE] * 2, 1),
+        (WorkerLayout(2, gpus_each=0.5, workers_given=False), [GPU_NODE], 1),
         (WorkerLayout(2), [GPU_NODE], 2),
     ],
 )
 def test_unless_said_there_are_no_more_workers_than_gpus(layout, nodes, workers):
-    assert layout.on(nodes).workers == workers
+    assert layout.limited_to_gpus(nodes).workers == workers
 
 
 @pytest.mark.parametrize("gpus", [-1, float("nan"), float("inf")])

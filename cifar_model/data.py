@@ -22,7 +22,7 @@ from cifar_model.dataset import Pictures, TrainingData
 from cifar_model.loader_processes import leave_signals_to_the_run
 from cifar_model.normalisation import normalise
 from cifar_model.recipe import Recipe
-from cifar_model.run_plan import validation_batch
+from cifar_model.run_plan import validation_batch_size
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -42,7 +42,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation images in order, each once over all workers."""
-        return self._loader(self.data.val, validation_batch(self.recipe), None, None)
+        return self._loader(self.data.val, validation_batch_size(self.recipe), None, None)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 
 class MeanLoss(Metric):
-    """A loss that became no number makes the mean none, so that divergence shows.
+    """If any loss is NaN or infinite, so is the mean: divergence shows.
 
     Not torchmetrics' MeanMetric: it looks for such losses at each update, for which a GPU has to
     end what it has in hand, and by default leaves them out.

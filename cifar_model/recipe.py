@@ -70,6 +70,8 @@ class Recipe:
         _check(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
         if self.optimizer == "sgd" and self.nesterov:
             _check(self.momentum > 0, "momentum", self.momentum, "above 0 with nesterov")
+        momentum = self.auxiliary_momentum
+        _check(0 <= momentum < 1, "auxiliary_momentum", momentum, "in [0, 1)")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         _check(0 < self.warmup_fraction < 1, "warmup_fraction", self.warmup_fraction, "in (0, 1)")

@@ -1,5 +1,6 @@
-"""What decides the outcome of a run besides its data: cheap to import, so that a driver can send it
-to workers before anything has imported PyTorch."""
+"""What decides the outcome of a run besides its data and, without `sync_norms`, how many workers
+share it: cheap to import, so that a driver can send it to workers before anything has imported
+PyTorch."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ SEEDS = range(2**32)  # what NumPy and Lightning take
 
 @dataclass(frozen=True)
 class RunPlan:
-    """How to train; the number of workers is not part of it."""
+    """How to train, by however many workers."""
 
     recipe: Recipe
     num_classes: int
@@ -50,7 +51,7 @@ class Sweep:
         return float(self.min_lr * (self.max_lr / self.min_lr) ** (step / (self.steps - 1)))
 
 
-def validation_batch(recipe: Recipe) -> int:
+def validation_batch_size(recipe: Recipe) -> int:
     """Images a validation step, over all workers: no more than a training step has room for."""
     return min(1024, recipe.batch_size)
 

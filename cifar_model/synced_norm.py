@@ -30,7 +30,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             total = _SumOverWorkers.apply(torch.cat([mean * count, square * count, count]))
             everyone = total[-1]
             mean, square = (total[:-1] / everyone).chunk(2)
-            variance = square - mean.square()
+            variance = (square - mean.square()).clamp_min(0)  # rounding may leave less
             with torch.no_grad():
                 assert self.running_mean is not None and self.running_var is not None
                 assert self.num_batches_tracked is not None and self.momentum is not None

@@ -33,5 +33,5 @@ def sure_from(recipe: Recipe, num_classes: int) -> float:
 
 
 def unsure(probabilities_BK: NDArray[np.float32], sure: float) -> NDArray[np.bool_]:
-    """(B,): which pictures `auto` looks at again, where `sure` is of `sure_from`."""
+    """(B,): which pictures `auto` looks at again; `sure`: what `sure_from` gives."""
     return probabilities_BK.max(axis=1) < sure

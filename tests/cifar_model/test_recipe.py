@@ -74,6 +74,7 @@ def test_a_missing_field_is_named():
         ("peak_lr", float("nan")),
         ("peak_lr", "0.1"),
         ("momentum", 1.0),
+        ("auxiliary_momentum", 1.0),
         ("momentum", 0.0),  # with nesterov
         ("weight_decay", -1e-4),
         ("label_smoothing", 1.0),

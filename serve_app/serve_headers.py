@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.early_refusal import EarlyRefusal
+from serve_app.unread_answers import UnreadAnswers
 
 _STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
 _UNUSED = (b"cookie", b"origin", b"range")
@@ -32,7 +33,7 @@ def middlewares() -> list[Middleware]:
 
     Serve asks for them by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
     """
-    return [Middleware(PlainHeaders), Middleware(EarlyRefusal)]
+    return [Middleware(UnreadAnswers), Middleware(PlainHeaders), Middleware(EarlyRefusal)]
 
 
 class PlainHeaders:

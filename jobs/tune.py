@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from cifar_model.batch_plan import check_share
-from cifar_model.dataset import split_for_training
+from cifar_model.dataset import TrainingData, split_for_training
 from cifar_model.errors import InputError, one_line_errors
 from cifar_model.recipe import DEFAULT_RECIPE, RECIPES
 from cifar_model.run_plan import PRECISIONS, RunPlan, Sweep
 from cifar_model.sources import IMAGE_SIDE, SOURCES, load_to_split
 from jobs import lr_find
-from jobs.connection import connected, is_local
+from jobs.connection import Cluster, connected, is_local
 from jobs.held_folder import held
 from jobs.interruption import interruptible, layout_words
 from jobs.run_folder import check_data, check_free
@@ -115,15 +115,7 @@ def run(options: argparse.Namespace) -> Path:
     others = [parse_dimension(text) for text in search.dimensions]
     check_dimensions(search.recipe, others)
     stages.say(f"Reading {search.data}")
-    dataset = load_to_split(
-        search.data, search.train_limit, seed=search.seed, image_size=search.image_size
-    )
-    fingerprint = dataset.fingerprint()
-    if search.fingerprint:
-        check_data("search", search.data, fingerprint, search.fingerprint)
-    search = replace(search, fingerprint=fingerprint)
-    data, classes = split_for_training(dataset), len(dataset.class_names)
-    del dataset  # its images have been copied
+    search, data, classes = read(search)
     sizes = [size for part in others if part.field == "batch_size" for size in part.ends()]
     for size in (search.recipe.batch_size, *sizes):
         check_share(len(data.train), size, layout.workers, "training images")
@@ -137,37 +129,72 @@ def run(options: argparse.Namespace) -> Path:
     with interruptible("jobs.tune", *go_on), held(folder, below=True):
         check_unfinished(folder)  # another command may have ended it while the data were read
         with connected(stages, worker_output=False) as cluster:
-            import ray
-
-            concurrent, cpus, gpus = share(cluster.nodes, layout, search)
-            search = replace(search, concurrent=search.concurrent or concurrent)
-            ref = ray.put(data)
-            if search.lr is None and search.lr_band is None:
-                stages.say("Finding the learning rate to search around")
-                plan = RunPlan(search.recipe, classes, search.seed, search.precision)
-                alone = layout.resources(cluster.nodes)[0]  # nothing else runs yet
-                search = replace(search, lr=find_lr(plan, ref, layout.workers, alone, gpus, folder))
-            write_request(folder, search)
-            dimensions = [lr_dimension(search), *others]
-            trial_plan = TrialPlan(
-                base=search.recipe,
-                num_classes=classes,
-                seed=search.seed,
-                precision=search.precision,
-                folder=folder / TRIALS,
-                workers=layout.workers,
-                cpus=cpus,
-                gpus=gpus,
+            search, trials = search_on(
+                cluster, search, others, data, classes, layout, folder, stages
             )
-            lo, hi = dimensions[0].ends()
-            stages.say(
-                f"{search.trials} trials of {search.recipe.epochs} epochs, {concurrent} at a time, "
-                f"learning rates from {lo:.3g} to {hi:.3g}; tensorboard --logdir {folder / TRIALS}"
-            )
-            trials = search_on_tune(search, dimensions, trial_plan, ref, concurrent, folder)
         check_final(folder, trials)
         write_report(folder / REPORT, trials, search.recipe, search.lr)
     return folder / REPORT
+
+
+def read(search: Search) -> tuple[Search, TrainingData, int]:
+    """The data and the number of classes, and the search with the data's fingerprint.
+
+    InputError if they are not what a resumed search was begun on.
+    """
+    dataset = load_to_split(
+        search.data, search.train_limit, seed=search.seed, image_size=search.image_size
+    )
+    fingerprint = dataset.fingerprint()
+    if search.fingerprint:
+        check_data("search", search.data, fingerprint, search.fingerprint)
+    data, classes = split_for_training(dataset), len(dataset.class_names)
+    return replace(search, fingerprint=fingerprint), data, classes
+
+
+def search_on(
+    cluster: Cluster,
+    search: Search,
+    others: Sequence[Dimension],
+    data: TrainingData,
+    classes: int,
+    layout: WorkerLayout,
+    folder: Path,
+    stages: Stages,
+) -> tuple[Search, list[Trial]]:
+    """Find the learning rate if there is none yet, and run all trials that have not ended.
+
+    others: what is varied beside the learning rate.
+    Returns the search with that rate, and what became of each trial.
+    """
+    import ray
+
+    concurrent, cpus, gpus = share(cluster.nodes, layout, search)
+    search = replace(search, concurrent=search.concurrent or concurrent)
+    ref = ray.put(data)
+    if search.lr is None and search.lr_band is None:
+        stages.say("Finding the learning rate to search around")
+        plan = RunPlan(search.recipe, classes, search.seed, search.precision)
+        alone = layout.resources(cluster.nodes)[0]  # nothing else runs yet
+        search = replace(search, lr=find_lr(plan, ref, layout.workers, alone, gpus, folder))
+    write_request(folder, search)
+    dimensions = [lr_dimension(search), *others]
+    trial_plan = TrialPlan(
+        base=search.recipe,
+        num_classes=classes,
+        seed=search.seed,
+        precision=search.precision,
+        folder=folder / TRIALS,
+        workers=layout.workers,
+        cpus=cpus,
+        gpus=gpus,
+    )
+    lo, hi = dimensions[0].ends()
+    stages.say(
+        f"{search.trials} trials of {search.recipe.epochs} epochs, {concurrent} at a time, "
+        f"learning rates from {lo:.3g} to {hi:.3g}; tensorboard --logdir {folder / TRIALS}"
+    )
+    return search, search_on_tune(search, dimensions, trial_plan, ref, concurrent, folder)
 
 
 def check_final(folder: Path, trials: Sequence[Trial]) -> None:

@@ -148,10 +148,8 @@ def _png(data: bytes) -> Drawing:
             part = data[position:end]
             if zlib.crc32(part[4:-4]).to_bytes(4, "big") != part[-4:]:  # Pillow skips some
                 raise damaged(f"the checksum of its chunk {name!r} is wrong")
-            if name == b"IHDR" and length != 13:
-                raise damaged("its header is not of 13 bytes")
-            if name == b"IHDR" and (part[18:20] != b"\0\0" or part[20] > 1):
-                raise damaged("its compression, filter or interlace method is unknown")
+            if name == b"IHDR":
+                _check_header(part)
             if data[25] == _BY_PALETTE:
                 if name == b"IDAT" and not palette:
                     raise damaged("its palette is missing")
@@ -173,6 +171,13 @@ def _png(data: bytes) -> Drawing:
     else:
         raise damaged(f"it has more than {most:,} chunks")
     return Drawing("PNG", b"".join(parts), exif)
+
+
+def _check_header(chunk: bytes) -> None:
+    if len(chunk) != 12 + 13:
+        raise damaged("its header is not of 13 bytes")
+    if chunk[18:20] != b"\0\0" or chunk[20] > 1:
+        raise damaged("its compression, filter or interlace method is unknown")
 
 
 def _unpacked(header: bytes) -> int:

@@ -2,13 +2,15 @@
 
 uvicorn keeps what it is given until the client has read it, and a client may take an hour over an
 overlay of 40 megapixels. So a large answer is handed over in pieces, each when the one before has
-nearly been read. Where those on their way have more than MOST_UNREAD together, the one that has
-been longest makes way for the newest: its connection is closed.
+nearly been read, after all else has done with the request: who reads slowly takes up no place
+among those that are answered. Where answers on their way have more than MOST_UNREAD together, the
+one that has been longest makes way for the newest: its connection is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,15 +26,24 @@ class UnreadAnswers:
         self._on_the_way: dict[asyncio.Task[None], int] = {}  # their bytes, the oldest first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_pieces(message: Message) -> None:
-            if len(message.get("body", b"")) > PIECE:
+        last: Message | None = None
+
+        async def send_but_the_last(message: Message) -> None:
+            nonlocal last
+            if len(message.get("body", b"")) <= PIECE:
+                await send(message)
+            elif message.get("more_body", False):
                 await self._hand_over(message, send)
             else:
-                await send(message)
+                last = message
 
-        await self.app(scope, receive, send_in_pieces)
+        await self.app(scope, receive, send_but_the_last)
+        if last is not None:
+            with suppress(ConnectionAbortedError):  # uvicorn closes what has not ended
+                await self._hand_over(last, send)
 
     async def _hand_over(self, message: Message, send: Send) -> None:
+        """Send it in pieces; ConnectionAbortedError if others needed the room."""
         sending = asyncio.create_task(_send_pieces(message, send))
         self._on_the_way[sending] = len(message["body"])
         self._make_room()

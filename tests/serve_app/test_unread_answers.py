@@ -1,6 +1,7 @@
 """Clients that ask and do not read: what is kept for them is bounded, and others are answered."""
 
 import socket
+import threading
 from urllib.parse import urlsplit
 
 import httpx
@@ -43,6 +44,19 @@ def test_the_oldest_that_nobody_reads_make_way_for_the_newest(run_server):
         assert all(received < len(LARGE) for received in given_up)
         assert one > len(LARGE) and other > len(LARGE)
         assert httpx.get(address, timeout=30).content == LARGE
+
+
+def test_the_application_is_done_before_its_answer_is_read(run_server):
+    """Else a slow reader would count as inside, and its reading as the model's time."""
+    answer, done = Response(LARGE), threading.Event()
+
+    async def application(scope, receive, send):
+        await answer(scope, receive, send)
+        done.set()
+
+    with run_server(UnreadAnswers(application)) as address, ask(address) as connection:
+        assert done.wait(30)
+        assert rest(connection) > len(LARGE)
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 3 * PIECE])

@@ -17,10 +17,10 @@ class ResumableASHA(ASHAScheduler):
     Tune stores a scheduler as it was before the first trial; those that come after `--resume` would
     have nobody to fall behind.
 
-    trials: the folder of the trials' runs.
+    trials: name of the folder of the trials' runs, beside Tune's own.
     """
 
-    def __init__(self, trials: Path, **options: Any) -> None:
+    def __init__(self, trials: str, **options: Any) -> None:
         super().__init__(**options)
         self.trials = trials
 
@@ -28,6 +28,8 @@ class ResumableASHA(ASHAScheduler):
         """Take note of a new trial, or of all epochs of an old one that Tune was told of."""
         super().on_trial_add(tune_controller, trial)
         told = (trial.last_result or {}).get("epoch", -1)
-        for record in readable_history(self.trials / trial.trial_id / HISTORY):
+        # By where the search is now, for it may have been moved.
+        runs = Path(trial.storage.storage_fs_path, self.trials)
+        for record in readable_history(runs / trial.trial_id / HISTORY):
             if record.epoch <= told:
                 self.on_trial_result(tune_controller, trial, metrics_of(record))

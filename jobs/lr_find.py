@@ -93,7 +93,8 @@ def run(options: argparse.Namespace) -> Path:
         found = find(plan, data, sweep, layout, out, stages)
         write(out, {"data": options.data, "recipe": recipe.name, "seed": options.seed, **found})
     if found["problem"]:
-        raise InputError(f"no learning rate suggested: {found['problem']} (see {out / PLOT})")
+        seen = out / (PLOT if found["points"] else RESULT)
+        raise InputError(f"no learning rate suggested: {found['problem']} (see {seen})")
     print(f"Suggested learning rate: {found['suggestion']:.3g}")
     return out
 

@@ -9,7 +9,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 from cifar_model.batch_plan import check_share
@@ -156,17 +156,18 @@ def _train(options: argparse.Namespace, stack: ExitStack) -> Path | str:
     batch_size, workers = request.recipe.batch_size, max(1, layout.workers)
     check_share(len(data.train), batch_size, workers, "training images")
     check_share(len(data.val), validation_batch_size(request.recipe), workers, "validation images")
+    # Of a run at a URI, what is beside the copy that is fetched anew: as far as this machine knows.
+    place = folder.parent if uri else folder
     if begun_on is None:
-        runs.begin(folder, request, fingerprint)
-        if uri:
-            storage.push(folder, uri)
+        with held(place) if uri else nullcontext():
+            runs.begin(folder, request, fingerprint)
+            if uri:
+                storage.push(folder, uri)
     go_on = ["--resume", "--storage", options.storage, "--name", folder.name]
     go_on += layout_words(options, "workers", "min_workers", "cpus_per_worker", "gpus_per_worker")
     if options.compile:
         go_on += ["--compile"]
-    # Of a run at a URI, what is beside the copy that is fetched anew: as far as this machine knows.
-    alone = held(folder, below=True) if uri is None else held(folder.parent)
-    with interruptible("jobs.train", *go_on), alone:
+    with interruptible("jobs.train", *go_on), held(place, below=uri is None):
         if uri is None:  # another command may have ended it while the data were read
             runs.check_unfinished(folder)
         # A run may have been killed after its last epoch, before its model was written.

@@ -56,7 +56,7 @@ def search_on_tune(
         logging.getLogger("ray.tune.search.optuna").setLevel(logging.ERROR)
         tuner = tune.Tuner.restore(str(experiment), trainable, resume_errored=True)
     else:
-        tuner = new_tuner(search, dimensions, trainable, concurrent, folder, plan.folder)
+        tuner = new_tuner(search, dimensions, trainable, concurrent, folder, plan.folder.name)
     try:
         results = tuner.fit()
     except TuneError as error:
@@ -85,11 +85,11 @@ def new_tuner(
     trainable: Any,
     concurrent: int,
     folder: Path,
-    trials: Path,
+    trials: str,
 ) -> Tuner:
     """A search that begins: Optuna proposes, ASHA stops early.
 
-    trials: the folder of the trials' runs.
+    trials: name of the folder of the trials' runs, in the search's.
     """
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch

@@ -42,8 +42,8 @@ class WorkerLayout:
                 f"--gpus-per-worker {self.gpus_each:g} with --workers 0: this process has the GPUs "
                 "that CUDA_VISIBLE_DEVICES names; set that, or give --workers 1"
             )
-        shared = self.gpus_each is not None and 0 < self.gpus_each < 1
-        if shared and self.workers_given and self.workers > 1:
+        least = self.min_workers or (self.workers if self.workers_given else 1)
+        if self._share_a_gpu and least > 1:
             raise InputError(
                 f"--gpus-per-worker {self.gpus_each:g} with --workers {self.workers}: workers of a "
                 "run can't share a GPU (NCCL); expected --workers 1, or whole GPUs"
@@ -53,12 +53,22 @@ class WorkerLayout:
 
     def limited_to_gpus(self, nodes: Sequence[Mapping[str, float]]) -> WorkerLayout:
         """With no more workers than the GPUs suffice for, where nobody asked for a number."""
+        if self.workers_given:
+            return self
+        if self._share_a_gpu:
+            return replace(self, workers=1)
         gpus = _total(nodes, "GPU")
         each = 1.0 if self.gpus_each is None else self.gpus_each
-        if self.workers_given or not gpus or not each:
+        if not gpus or not each:
             return self
-        most = int(gpus / each) if each >= 1 else 1  # workers of a run can't share a GPU
-        return replace(self, workers=max(self.min_workers or 1, min(self.workers, most)))
+        return replace(
+            self, workers=max(self.min_workers or 1, min(self.workers, int(gpus / each)))
+        )
+
+    @property
+    def _share_a_gpu(self) -> bool:
+        """Whether two workers would be given one GPU, which those of a run can't be."""
+        return self.gpus_each is not None and 0 < self.gpus_each < 1
 
     def resources(self, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
         """Cores and GPUs of each worker on these nodes; all cores that leave room for every worker.

@@ -40,8 +40,9 @@ def test_shares_of_a_gpu_add_up():
 def test_workers_of_a_run_cannot_share_a_gpu():
     WorkerLayout(1, gpus_each=0.5).check()
     WorkerLayout(2, gpus_each=0.5, workers_given=False).check()  # one, then
-    with pytest.raises(InputError, match="can't share a GPU"):
-        WorkerLayout(2, gpus_each=0.5).check()
+    for layout in (WorkerLayout(2, gpus_each=0.5), WorkerLayout(2, None, 0.5, 2, False)):
+        with pytest.raises(InputError, match="can't share a GPU"):
+            layout.check()
 
 
 def test_gpus_are_dealt_out_to_workers_alone():
@@ -83,6 +84,7 @@ def test_what_a_machine_has_no_room_for_is_refused_and_a_cluster_may_grow(monkey
         (WorkerLayout(2, gpus_each=1, workers_given=False), [GPU_NODE], 1),
         (WorkerLayout(2, gpus_each=2, workers_given=False), [GPU_NODE] * 2, 1),
         (WorkerLayout(2, gpus_each=0.5, workers_given=False), [GPU_NODE], 1),
+        (WorkerLayout(2, gpus_each=0.5, workers_given=False), [HEAD], 1),
         (WorkerLayout(2), [GPU_NODE], 2),
     ],
 )

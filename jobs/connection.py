@@ -53,6 +53,8 @@ def ray_cluster(*, worker_output: bool = True) -> Iterator[Cluster]:
         # Ray's own default, of which it would warn each time.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray runs its workers at 15, where a step on all cores waits for whatever else is running.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # Ray Train warns of a use of its own in each run.
         os.environ.setdefault("PYTHONWARNINGS", "ignore:`ExecutionOptions.exclude_resources`")
     import ray

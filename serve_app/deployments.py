@@ -33,7 +33,7 @@ from serve_app.catalog import Catalog
 from serve_app.early_refusal import refuse_early
 from serve_app.model_files import ModelFiles, check_same, unavailable
 from serve_app.no_pickle_port import keep_pickle_port_closed
-from serve_app.no_websockets import speak_no_websocket
+from serve_app.no_upgrades import upgrade_nothing
 
 LOG = logging.getLogger(__name__)
 # Beside the default model; the one unused for longest makes way.
@@ -105,7 +105,7 @@ class ModelServer:
         settings: Mapping[str, str],
     ) -> None:
         keep_pickle_port_closed()
-        speak_no_websocket()
+        upgrade_nothing()
         leave_gpus_of_others()
         self._catalog = Catalog(Path(model), Path(models) if models else None)
         self._threads, self._engine, self._settings = threads, engine, settings
@@ -213,7 +213,7 @@ class Page:
         self, model: str, models: str | None, classifier: Any, explainer: Any, asked: Asked
     ) -> None:
         keep_pickle_port_closed()
-        speak_no_websocket()
+        upgrade_nothing()
         self._catalog, self._asked = Catalog(Path(model), Path(models) if models else None), asked
         self._handles = [
             await_handle(there) if isinstance(there, Place) else there

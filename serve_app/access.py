@@ -46,8 +46,6 @@ _ENDPOINTS = ("/v1/", "/v2/")
 _PAGE_ACTIONS = (
     "/gradio_api/queue/join",
     "/gradio_api/call/",
-    "/gradio_api/run/",
-    "/gradio_api/api/",
     "/gradio_api/upload",
 )
 MAX_CALLERS = 10_000  # remembered at a time

@@ -48,8 +48,8 @@ _JPEG_TABLES = {*range(0xC0, 0xD0), 0xDB, 0xDD}
 _JPEG_DRAWS = {*_JPEG_TABLES, 0xE0, 0xEE, _SOS}
 MAX_SCANS = 200  # 10 are usual
 # The fewest bits that a block of a Huffman-coded frame takes: one for its mean, and in a sequential
-# frame one for its end. Arithmetic coding needs less.
-_BLOCK_BITS = {0xC0: 2, 0xC1: 2, 0xC2: 1}
+# frame one for its end; in a lossless one one for each number. Arithmetic coding needs less.
+_BLOCK_BITS = {0xC0: 2, 0xC1: 2, 0xC2: 1, 0xC3: 64}
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,13 @@ REFUSAL = "URLs are not fetched; upload the file itself"
 class UrlRefused(Error, ValueError):
     """Gradio shows the visitor an `Error`, and answers 403 to a ValueError."""
 
+    def __init__(self) -> None:
+        super().__init__(REFUSAL)
+        self.print_exception = False  # in the log
+
 
 async def _refuse(*_: Any, **__: Any) -> NoReturn:
-    raise UrlRefused(REFUSAL)
+    raise UrlRefused
 
 
 def forbid_fetching() -> None:

@@ -27,9 +27,12 @@ from serve_app.serve_headers import PlainHeaders
 from serve_app.uploads import MAX_BODY
 
 LOG = logging.getLogger(__name__)
-# Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program, or
-# ask other servers.
+# Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program,
+# ask other servers, start the queue again, or call actions outside of it, which no page does today.
 _LEFT_OUT = (
+    "/gradio_api/run/",
+    "/gradio_api/api/",
+    "/gradio_api/startup-events",
     "/gradio_api/process_recording",
     "/gradio_api/deep_link",  # shows where the answers of a session lie
     "/gradio_api/component_server",
@@ -50,12 +53,19 @@ MOST_STREAMS = 768  # open at a time, two for each visitor; Serve lets 1,024 req
 def guarded() -> dict[str, Any]:
     """Arguments for the FastAPI application that Gradio makes."""
     # AttributeError: of a form's field where a file was expected.
-    unreadable = (FnIndexInferError, AttributeError, KeyError, TypeError, ValueError)
+    # RecursionError: of an answer that repeats what was nested too deeply.
+    unreadable = (
+        FnIndexInferError, AttributeError, KeyError, RecursionError, TypeError, ValueError,
+    )  # fmt: skip
     # The headers once more: a Space has no Serve in front.
     around = (PlainHeaders, FormCharset, ReadableAddress, PageRoutes)
     return {
         "middleware": [Middleware(each) for each in around],
-        "exception_handlers": dict.fromkeys(unreadable, _on_unreadable) | {OSError: _on_os_error},
+        "exception_handlers": {
+            **dict.fromkeys(unreadable, _on_unreadable),
+            OSError: _on_os_error,
+            413: _on_too_large,
+        },
     }
 
 
@@ -125,6 +135,13 @@ async def _on_unreadable(request: Request, error: Exception) -> Response:
     LOG.warning("%s %s can't be read", request.method, shown, exc_info=error)
     words = "the request names no action of the page, or not what that needs; see ?view=api"
     return problem_response(Problem(400, "invalid_request", words), path)
+
+
+async def _on_too_large(request: Request, error: Exception) -> Response:
+    path = request.scope["path"]
+    most = MAX_BODY if path.startswith(_UPLOAD) else MOST_GIVEN
+    words = f"the body is too large; at most {most:,} bytes"
+    return problem_response(Problem(413, "body_too_large", words), path)
 
 
 async def _on_os_error(request: Request, error: OSError) -> Response:

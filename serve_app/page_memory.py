@@ -53,15 +53,18 @@ async def _begins_soon(upload_id: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """ValueError for a name of a session, or of an upload, that is too long or holds a "<".
+    """ValueError for a name of a session, or of an upload, that is too long or holds a "<" or half
+    a character.
 
     Gradio cuts the names of tasks, which begin with their session's, at "<gradio-sep>"; where there
-    are two of them nobody can cancel anything.
+    are two of them nobody can cancel anything. And it sums up all actions of late in a table, which
+    takes no half of a surrogate pair.
     """
     if len(name) > LONGEST_NAME:
         raise ValueError(f"a name of {len(name)} characters; at most {LONGEST_NAME}")
     if "<" in name:
         raise ValueError("a name with '<' in it")
+    name.encode()  # UnicodeEncodeError is a ValueError
 
 
 class CheckedStates(StateHolder):

@@ -38,7 +38,8 @@ class FewFiles(GradioMultiPartParser):
         """The form, all of whose files are in its fields FIELD; those that have come so far go with
         any error.
 
-        MultiPartException for a form that breaks off, ValueError for one of other fields.
+        MultiPartException for a form that breaks off, ValueError for one of other fields or with a
+        name that can't be a file's.
         """
         try:
             form = await super().parse()
@@ -48,12 +49,20 @@ class FewFiles(GradioMultiPartParser):
                 isinstance(part, UploadFile) != (name == FIELD) for name, part in form.multi_items()
             ):
                 raise ValueError(f"the files of an upload are its fields {FIELD!r}, each of them")
+            if any(_means_a_folder(part.filename) for part in form.getlist(FIELD)):
+                raise ValueError("a file's name is that of a folder")
             return form
         except BaseException:  # also the end of a caller who hung up
             for file in self._files_to_close_on_error:
                 file.close()
                 Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def _means_a_folder(filename: str | None) -> bool:
+    """Whether Gradio would refuse the name, when it has found the files before it their places."""
+    strip = route_utils.client_utils.strip_invalid_filename_characters
+    return bool(strip(Path(filename or "").name) == "..")
 
 
 def delete_files(blocks: Blocks, age: int | None) -> None:

@@ -23,7 +23,8 @@ def allow_empty_sliders() -> None:
 
     def with_a_number(slider: gr.Slider, payload: float | None) -> float:
         if isinstance(payload, float) and math.isnan(payload):
-            raise gr.Error(f"{slider.label}: expected a number, not NaN")
+            words = f"{slider.label}: expected a number, not NaN"
+            raise gr.Error(words, print_exception=False)
         return preprocess(slider, slider.value if payload is None else payload)
 
     gr.Slider.preprocess = with_a_number

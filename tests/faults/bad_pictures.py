@@ -116,6 +116,14 @@ def scanned_jpeg(width: int, height: int, scans: int) -> bytes:
     return b"\xff\xd8" + tables + scan(0, 0) + scan(1, 63) * (scans - 1) + b"\xff\xd9"
 
 
+def lossless_jpeg(width: int, height: int) -> bytes:
+    """A JPEG of a lossless frame (SOF3) of one grey component, without any pixels."""
+    codes = segment(0xC4, b"\0" + bytes(15) + b"\1\0")
+    frame = struct.pack(">BHHBBBB", 8, height, width, 1, 1, 0x11, 0)
+    scan = segment(0xDA, bytes([1, 1, 0, 1, 0, 0]))
+    return b"\xff\xd8" + codes + segment(0xC3, frame) + scan + b"\0\xff\xd9"
+
+
 def exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
     start = {"<": b"II*\0", ">": b"MM\0*"}[order]
     value = struct.pack(order + {3: "H2x", 4: "I"}[kind], orientation)
@@ -316,6 +324,7 @@ def damaged_jpegs() -> list[Case]:
         "millions of comments among its pixels": (
             progressive[:-2] + segment(0xFE, b"") * 2_400_000 + last + b"\xff\xd9"
         ),
+        "lossless, without pixels": lossless_jpeg(2000, 2000),
         "1,000 scans": progressive[:-2] + last * 1000 + b"\xff\xd9",
     }
     huge = patched(noise, frame + 5, b"\xff\xff\xff\xff")

@@ -136,7 +136,7 @@ def test_what_a_failed_request_named_is_copied_nowhere(http, secret):
 
 def test_what_an_action_is_given_is_bounded(http):
     body = {"data": ["x" * 70_000], "session_hash": "s", "fn_index": 0}
-    for path in ("/gradio_api/queue/join", "/gradio_api/call/describe", "/gradio_api/run/describe"):
+    for path in ("/gradio_api/queue/join", "/gradio_api/call/describe"):
         assert http.post(path, json=body).status_code == 413, path
 
 

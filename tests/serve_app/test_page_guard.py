@@ -18,7 +18,8 @@ from serve_app.uploads import MAX_BODY
     ("path", "sent", "status"),
     [
         ("run/classify", {"json": {"data": [None, None, 5, "predicted", "res2", None, 0.5]}}, 404),
-        ("run/nothing", {"json": {"data": []}}, 400),
+        ("run/nothing", {"json": {"data": []}}, 404),
+        ("run/js_fn", {"json": {"data": []}}, 404),
         ("api/classify", {"json": {"data": []}}, 404),
         ("call/nothing", {"json": {"data": []}}, 400),
         ("call/v2/nothing", {"json": {"data": []}}, 400),
@@ -43,7 +44,18 @@ def test_the_page_asks_no_other_server(served):
 
 
 def test_the_program_is_not_watched_for_anyone(served):
-    assert httpx.get(f"{served}/gradio_api/dev/reload", timeout=60).status_code == 404
+    for path in ("dev/reload", "startup-events"):
+        assert httpx.get(f"{served}/gradio_api/{path}", timeout=60).status_code == 404
+
+
+def test_what_is_nested_so_deeply_that_its_refusal_can_not_repeat_it_is_refused(served):
+    for depth in range(100, 1200, 20):
+        nested = "[" * depth + "]" * depth
+        body = f'{{"data": [], "event_id": {nested}}}'
+        kind = {"content-type": "application/json"}
+        join = f"{served}/gradio_api/queue/join"
+        answer = httpx.post(join, content=body, headers=kind, timeout=60)
+        assert 400 <= answer.status_code < 500, (depth, answer.text[:200])
 
 
 @pytest.mark.parametrize("path", ["info", "info/", "info?page=none", "info?page=none&page=x"])
@@ -159,4 +171,4 @@ def test_an_upload_is_bounded_without_a_server_in_front(declared):
     kind = {"content-type": "multipart/form-data; boundary=b"}
     body = b"".join(parts) if declared else iter(parts)
     answer = TestClient(app).post("/gradio_api/upload", content=body, headers=kind)
-    assert answer.status_code == 413, answer.text
+    assert answer.status_code == 413 and answer.json()["error"]["code"] == "body_too_large"

@@ -52,6 +52,8 @@ def test_of_an_upload_that_is_refused_or_broken_off_no_file_is_left(tmp_path, en
         ([PART, PART.replace(b"files", b"other"), END], ValueError),
         ([PART, TEXT, END], ValueError),
         ([END], ValueError),
+        ([PART, PART.replace(b'"a"', b'".."'), END], ValueError),
+        ([PART, PART.replace(b'"a"', b'"b/.<."'), END], ValueError),
     ],
 )
 def test_a_form_that_is_no_upload_is_refused_and_no_file_of_it_left(tmp_path, form, error):

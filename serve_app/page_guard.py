@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 from fastapi import Request
+from gradio.queueing import Queue
 from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
@@ -28,11 +29,10 @@ from serve_app.uploads import MAX_BODY
 
 LOG = logging.getLogger(__name__)
 # Recordings are kept for good and given to ffmpeg; the others edit, reload or watch the program,
-# ask other servers, start the queue again, or call actions outside of it, which no page does today.
+# ask other servers, or call actions outside of the queue, which no page does today.
 _LEFT_OUT = (
     "/gradio_api/run/",
     "/gradio_api/api/",
-    "/gradio_api/startup-events",
     "/gradio_api/process_recording",
     "/gradio_api/deep_link",  # shows where the answers of a session lie
     "/gradio_api/component_server",
@@ -43,6 +43,7 @@ _LEFT_OUT = (
     "/monitoring",
 )
 _UPLOAD, _INFO, _FILE = "/gradio_api/upload", "/gradio_api/info", "/gradio_api/file"
+_STARTUP = "/gradio_api/startup-events"  # starts the queue, for a page that is launched
 _MESSAGES, _ACTION = "/gradio_api/queue/data", "/gradio_api/call/"
 _STREAMS = ("/gradio_api/heartbeat/", _MESSAGES, _ACTION, "/gradio_api/upload_progress")
 # Files come by another route; what an action is given is a few words, and is kept for a while.
@@ -81,7 +82,7 @@ class PageRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if path.startswith(_LEFT_OUT):
+        if path.startswith(_LEFT_OUT) or (path == _STARTUP and _queue(scope).active_jobs):
             problem = Problem(404, "not_found", f"the page has no {path}")
             await problem_response(problem, path)(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "GET" and path.startswith(_STREAMS):
@@ -115,9 +116,14 @@ class PageRoutes:
         return None
 
 
+def _queue(scope: Scope) -> Queue:
+    found: Queue = scope["app"].get_blocks()._queue
+    return found
+
+
 def _has_messages(scope: Scope) -> bool:
     """Whether there is an inbox for the session, or the action, whose messages are asked for."""
-    queue = scope["app"].get_blocks()._queue
+    queue = _queue(scope)
     if scope["path"].startswith(_MESSAGES):
         session = QueryParams(scope["query_string"]).get("session_hash")
         # Without a name it is a 422 of Gradio's.

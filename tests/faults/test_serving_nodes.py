@@ -45,9 +45,11 @@ def test_a_killed_node_costs_no_request_that_is_retried(server, picture):
     with SteadyLoad(server.port, *picture, rate=RATE, host=server.host) as steady:
         time.sleep(2)
         node = processes(2)
+        pages = replicas(node, "page")
         for pid in node:
             kill(pid)
         seconds = seconds_until(lambda: whole() and server.ready(), 120)
         time.sleep(3)
-    show("node killed", steady.outcome, processes=len(node), whole_again_s=round(seconds, 1))
+    show("node killed", steady.outcome, processes=len(node), pages=pages,
+         whole_again_s=round(seconds, 1))  # fmt: skip
     check_after_a_kill(steady.outcome)

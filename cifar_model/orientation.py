@@ -18,10 +18,10 @@ _PREFIX = b"Exif\0\0"
 
 def orientation(exif: bytes) -> int:
     """EXIF's orientation, 1 to 8; 1, upright, where there is none or it can't be read."""
-    start = 0
+    exif, start = exif[:LOOKED_AT], 0
     while exif.startswith(_PREFIX, start):  # Pillow puts one before a PNG's, also before another
         start += len(_PREFIX)
-    exif = exif[start : start + LOOKED_AT]
+    exif = exif[start:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1

@@ -26,7 +26,8 @@ class NoUpgrades(HttpToolsProtocol):
         if self._is_deaf:
             return
         if self.cycle is None or not self.cycle.more_body:  # a request begins
-            head_ends = data.find(b"\r\n\r\n") % (len(data) + 1)  # all of it if there is none
+            found = data.find(b"\r\n\r\n")
+            head_ends = len(data) if found < 0 else found
             if _UPGRADE.search(data, 0, head_ends):
                 data = _UPGRADE.sub(_RENAMED, data[:head_ends]) + data[head_ends:]
         super().data_received(data)

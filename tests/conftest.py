@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,16 +148,19 @@ def served(ray_cluster: None, digits_model: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def run_server() -> Callable[[ASGIApp], AbstractContextManager[str]]:
-    """Serves an application from a thread for as long as the block lasts, which has its address."""
+def run_server() -> Callable[..., AbstractContextManager[str]]:
+    """Serves an application from a thread for as long as the block lasts, which has its address.
+
+    Other options than these are uvicorn's.
+    """
     return _run_server
 
 
 @contextmanager
-def _run_server(app: ASGIApp) -> Iterator[str]:
+def _run_server(app: ASGIApp, **options: Any) -> Iterator[str]:
     # An open page holds a stream that would never end.
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1
+        app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1, **options
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -1,11 +1,10 @@
 """A request that asks for an upgrade is answered as one that doesn't, its body read as a body."""
 
 import socket
-import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
@@ -24,21 +23,12 @@ async def repeat(scope, receive, send):
 
 
 @pytest.fixture
-def connection():
+def connection(run_server):
     """To that application, over the protocol of a replica."""
-    config = uvicorn.Config(
-        repeat, "127.0.0.1", 0, http=NoUpgrades, ws="none", log_level="error", lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    with socket.create_connection(server.servers[0].sockets[0].getsockname()) as made:
-        made.settimeout(5)
-        yield made
-    server.should_exit = True
-    thread.join()
+    with run_server(repeat, http=NoUpgrades, ws="none", lifespan="off") as address:
+        where = urlsplit(address)
+        with socket.create_connection((where.hostname, where.port), timeout=5) as made:
+            yield made
 
 
 def received(connection, until):
